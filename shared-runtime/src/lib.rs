@@ -1,0 +1,12 @@
+//! What both services do the same way: tokens, Redis, secrets, logs, problems, operations endpoints, shutdown.
+
+pub mod bearer;
+pub mod internal_secret;
+pub mod logging;
+pub mod ops;
+pub mod rejection;
+pub mod redis;
+pub mod request_id;
+pub mod secret;
+pub mod shutdown;
+pub mod tokens;

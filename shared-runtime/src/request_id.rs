@@ -1,0 +1,97 @@
+//! Every request has an id: the caller's, if it sent a sane one. Errors become problem documents here.
+
+use std::borrow::Cow;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use shared_types::ProblemCode;
+use tracing::{Instrument, error, info_span};
+
+use crate::rejection::Rejection;
+
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Long enough for a UUID or a trace id with a prefix; longer ones are replaced.
+const MAX_BYTES: usize = 128;
+
+/// Middleware (`actix_web::middleware::from_fn`): gives the request its id, turns every error into a
+/// problem document that carries it, and logs a server's fault once.
+pub async fn identify(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let request_id = sane(request.headers()).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let span = info_span!("request", request_id, method = %request.method(), path = request.path());
+    async {
+        let response = next.call(request).await?.map_into_boxed_body();
+        let mut response = as_problem(response, &request_id);
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(X_REQUEST_ID, value);
+        }
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+/// The caller's id, if there is one and it is printable ASCII without spaces.
+fn sane(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    ((1..=MAX_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.to_owned())
+}
+
+fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
+    let (request, response) = response.into_parts();
+    let Some(failure) = response.error() else { return ServiceResponse::new(request, response) };
+    let foreign;
+    let rejection = match failure.as_error::<Rejection>() {
+        Some(rejection) => rejection,
+        None => {
+            foreign = from_framework(response.status(), failure.to_string());
+            &foreign
+        }
+    };
+    if let Some(cause) = &rejection.cause {
+        error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed");
+    }
+    let mut problem = rejection.to_response(request_id);
+    // What middleware inside this one has set (CORS) stays.
+    for (name, value) in response.headers() {
+        if !problem.headers().contains_key(name) {
+            problem.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    ServiceResponse::new(request, problem)
+}
+
+/// The framework's own refusals in the contract's words.
+fn from_framework(status: StatusCode, detail: String) -> Rejection {
+    let code = match status.as_u16() {
+        400 => ProblemCode::InvalidRequest,
+        404 => ProblemCode::NotFound,
+        405 => ProblemCode::MethodNotAllowed,
+        413 => ProblemCode::PayloadTooLarge,
+        415 => ProblemCode::UnsupportedMediaType,
+        status if status < 500 => ProblemCode::InvalidRequest,
+        _ => return Rejection::internal(std::io::Error::other(detail)),
+    };
+    Rejection::new(code, Cow::Owned(detail))
+}
+
+/// An error and what caused it, in one line.
+struct Causes<'a>(&'a (dyn std::error::Error + Send + Sync));
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! `POST /ws/send/message`, what an api-server asks of a gateway.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::UserId;
+
+/// Path of the call on the gateway's internal listener.
+pub const DELIVER_PATH: &str = "/ws/send/message";
+
+/// Most bytes of one request's body. An entry is at most about 30 KiB (content of 4,096 characters in its
+/// longest JSON form, metadata of 4 KiB), so the largest batch that a lane makes stays well below.
+pub const MAX_DELIVER_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// Whatever waits for this gateway: any number of channels and users, oldest first.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeliverRequest {
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One entry and those of its recipients who are thought to be here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Delivery {
+    pub recipients: Vec<UserId>,
+    /// The entry as the api-server serialised it; passed on byte for byte.
+    pub entry: Box<RawValue>,
+}
+
+/// Who has no foreground session here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliverResponse {
+    pub absent: Vec<Absent>,
+}
+
+/// The absent of the delivery with this index in the request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Absent {
+    pub delivery: usize,
+    pub recipients: Vec<UserId>,
+}
