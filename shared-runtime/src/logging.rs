@@ -36,9 +36,9 @@ impl LogOptions {
             .with_writer(std::io::stderr);
         // Fails only when a subscriber is set already, as where both services share a process.
         let _already_set = match self.log_format {
-            LogFormat::Text => builder
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .try_init(),
+            LogFormat::Text => {
+                builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+            }
             LogFormat::Json => builder.json().flatten_event(true).try_init(),
         };
         Ok(())

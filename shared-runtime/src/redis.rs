@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError};
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
+};
 use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -136,7 +138,8 @@ impl Redis {
         // so connections are made on the one that lives longest.
         let pool = self.0.pool.clone();
         let made = self.0.runtime.spawn(async move { pool.get().await });
-        let pooled = made.await.map_err(|_| RedisUnavailable::Stopping)?.map_err(RedisUnavailable::Connect)?;
+        let pooled =
+            made.await.map_err(|_| RedisUnavailable::Stopping)?.map_err(RedisUnavailable::Connect)?;
         let connection = (*pooled).clone();
         *slot = Some(connection.clone());
         Ok((connection, false))

@@ -56,9 +56,11 @@ pub fn secret_from(
     match (given, file) {
         (Some(_), Some(_)) => Err(OptionError::Both { name }),
         (Some(secret), None) => Ok(Some(secret.clone())),
-        (None, Some(path)) => read_secret(path)
-            .map(Some)
-            .map_err(|cause| OptionError::Unreadable { name, path: path.to_owned(), cause }),
+        (None, Some(path)) => read_secret(path).map(Some).map_err(|cause| OptionError::Unreadable {
+            name,
+            path: path.to_owned(),
+            cause,
+        }),
         (None, None) => Ok(None),
     }
 }

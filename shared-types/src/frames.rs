@@ -11,12 +11,22 @@ use crate::{ChannelId, GatewayId, Seq, SessionId, UserId};
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ServerFrame {
     /// The first frame of every session.
-    Ready { session_id: SessionId, user_id: UserId, gateway_id: GatewayId, ping_interval_ms: u64 },
+    Ready {
+        session_id: SessionId,
+        user_id: UserId,
+        gateway_id: GatewayId,
+        ping_interval_ms: u64,
+    },
     /// Go elsewhere, at this jittered time.
-    Draining { reconnect_in_ms: u64 },
+    Draining {
+        reconnect_in_ms: u64,
+    },
     Pong,
     /// Answers a bad frame. `code` is one of protocol.md's words.
-    Error { code: &'static str, detail: String },
+    Error {
+        code: &'static str,
+        detail: String,
+    },
 }
 
 /// Client → server.
@@ -24,13 +34,22 @@ pub enum ServerFrame {
 #[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
 pub enum ClientFrame {
     /// Everything after these cursors, please.
-    Resume { cursors: HashMap<ChannelId, Seq> },
+    Resume {
+        cursors: HashMap<ChannelId, Seq>,
+    },
     /// Cumulative: everything up to `seq` is on the device.
     #[serde(rename_all = "camelCase")]
-    Ack { channel_id: ChannelId, seq: Seq },
+    Ack {
+        channel_id: ChannelId,
+        seq: Seq,
+    },
     /// A newer token for the same user, before the old one expires.
-    Auth { token: String },
+    Auth {
+        token: String,
+    },
     /// A background session counts as offline for push.
-    Background { value: bool },
+    Background {
+        value: bool,
+    },
     Ping,
 }

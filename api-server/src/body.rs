@@ -1,0 +1,109 @@
+//! Bodies, queries and path segments, parsed into types; what is wrong is named.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::str::FromStr;
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+use shared_runtime::rejection::Rejection;
+use shared_types::ProblemCode;
+
+/// Most bytes of a body: 1,000 member ids or 1,000 cursors in their longest form, and room to spare.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// A JSON body. Its media type is not asked for: with a bearer token required, nothing can be forged by a form.
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
+    type Error = Rejection;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let mut body = web::BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|_| {
+                    Rejection::new(ProblemCode::MalformedJson, "The body ended before it was complete.")
+                })?;
+                if body.len() + chunk.len() > MAX_BODY_BYTES {
+                    return Err(Rejection::new(
+                        ProblemCode::PayloadTooLarge,
+                        format!("The body is over {MAX_BODY_BYTES} bytes."),
+                    ));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            parse(&body).map(Self)
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        rejection(&path, &error.into_inner())
+    })?;
+    json.end().map_err(|error| rejection(".", &error))?;
+    Ok(parsed)
+}
+
+fn rejection(path: &str, error: &serde_json::Error) -> Rejection {
+    if error.classify() != Category::Data {
+        return Rejection::new(ProblemCode::MalformedJson, format!("The body is not valid JSON: {error}."));
+    }
+    // serde appends the place in the text; the field's name says more.
+    let words = error.to_string();
+    let words = words.split(" at line ").next().unwrap_or_default();
+    let field = match words.split('`').nth(1) {
+        Some(name) if words.starts_with("missing field") || words.starts_with("unknown field") => {
+            if path == "." || path.ends_with(name) { name.to_owned() } else { format!("{path}.{name}") }
+        }
+        _ if path == "." => "body".to_owned(),
+        _ => path.to_owned(),
+    };
+    Rejection::invalid_field(field, words)
+}
+
+/// One segment of the path, e.g. `{channelId}`.
+pub fn path_segment<T: FromStr>(request: &HttpRequest, name: &'static str) -> Result<T, Rejection>
+where
+    T::Err: std::fmt::Display,
+{
+    let raw = request.match_info().query(name);
+    raw.parse().map_err(|error: T::Err| Rejection::invalid_field(name, error.to_string()))
+}
+
+/// A number in the query, within its range; absent: `None`.
+pub fn query_number(
+    name: &'static str,
+    raw: Option<&str>,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<Option<i64>, Rejection> {
+    let Some(raw) = raw else { return Ok(None) };
+    match raw.parse::<i64>() {
+        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        _ if *range.end() == i64::MAX => Err(Rejection::invalid_field(
+            name,
+            format!("must be a whole number of at least {}", range.start()),
+        )),
+        _ => Err(Rejection::invalid_field(
+            name,
+            format!("must be a whole number from {} to {}", range.start(), range.end()),
+        )),
+    }
+}
+
+/// The query as `T`, whose fields are all optional strings; unknown parameters are refused by name.
+pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Rejection> {
+    web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(|error| {
+        let words = error.to_string();
+        let words = words.strip_prefix("Query deserialize error: ").unwrap_or(&words).to_owned();
+        let field = words.split('`').nth(1).unwrap_or("query").to_owned();
+        Rejection::invalid_field(field, words)
+    })
+}

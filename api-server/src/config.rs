@@ -1,0 +1,199 @@
+//! The service's options: flags, environment variables, defaults.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use shared_runtime::internal_secret::InternalSecretOptions;
+use shared_runtime::logging::LogOptions;
+use shared_runtime::redis::RedisOptions;
+use shared_runtime::secret::OptionError;
+use shared_runtime::tokens::TokenOptions;
+use shared_types::UserId;
+use url::Url;
+
+use crate::push::fcm::{self, FcmOptions};
+
+/// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
+/// holds the recipient's session, or by push.
+#[derive(Debug, Parser)]
+#[command(name = "api-server", version, subcommand_negates_reqs = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub config: Config,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply the migrations that are missing, and exit
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseOptions,
+    },
+    /// Print a token signed with the configured secret, for trying things out
+    Token {
+        /// The user that the token names
+        #[arg(long, value_name = "USER")]
+        sub: UserId,
+        /// How long it is good for
+        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration, value_name = "TIME")]
+        ttl: Duration,
+        /// Make it a token of the host's back end, which may act for any user
+        #[arg(long)]
+        service: bool,
+        #[command(flatten)]
+        tokens: TokenOptions,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Postgres")]
+pub struct DatabaseOptions {
+    /// Postgres, e.g. postgres://naru@127.0.0.1/naru
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+impl DatabaseOptions {
+    pub fn url(&self) -> Result<&str, OptionError> {
+        self.database_url
+            .as_deref()
+            .filter(|url| !url.is_empty())
+            .ok_or(OptionError::Missing { name: "DATABASE_URL", flag: "--database-url" })
+    }
+}
+
+/// Everything that the service can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Where the public REST API listens
+    #[arg(
+        long,
+        env = "NARU_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS",
+        help_heading = "Listeners"
+    )]
+    pub listen: SocketAddr,
+    /// Where gateways, probes and Prometheus reach it; never public
+    #[arg(
+        long,
+        env = "NARU_INTERNAL_LISTEN",
+        default_value = "0.0.0.0:8090",
+        value_name = "ADDRESS",
+        help_heading = "Listeners"
+    )]
+    pub internal_listen: SocketAddr,
+    /// Browsers' origins that may call, comma-separated (`*`: any); none by default
+    #[arg(
+        long,
+        env = "NARU_ALLOWED_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGINS",
+        help_heading = "Listeners"
+    )]
+    pub allowed_origins: Vec<String>,
+    /// Threads that serve requests; default: one for each core
+    #[arg(long, env = "NARU_HTTP_WORKERS", value_parser = clap::value_parser!(u16).range(1..=256), value_name = "N", help_heading = "Listeners")]
+    pub http_workers: Option<u16>,
+    /// Longest time to finish what was begun after SIGTERM
+    #[arg(long, env = "NARU_SHUTDOWN_GRACE", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Listeners")]
+    pub shutdown_grace: Duration,
+
+    #[command(flatten)]
+    pub database: DatabaseOptions,
+    /// Most connections to Postgres; the writers keep one each
+    #[arg(long, env = "NARU_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N", help_heading = "Postgres")]
+    pub database_connections: u32,
+    /// Leave the migrations to `api-server migrate`
+    #[arg(long, env = "NARU_NO_MIGRATE", help_heading = "Postgres")]
+    pub no_migrate: bool,
+
+    #[command(flatten)]
+    pub redis: RedisOptions,
+    #[command(flatten)]
+    pub tokens: TokenOptions,
+    #[command(flatten)]
+    pub internal: InternalSecretOptions,
+
+    /// Sends a second that a user may make for long; 0 switches the limit off
+    #[arg(long, env = "NARU_SEND_RATE", default_value_t = 20.0, value_name = "N", help_heading = "Limits")]
+    pub send_rate: f64,
+    /// Sends that a user may make at once
+    #[arg(long, env = "NARU_SEND_BURST", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..), value_name = "N", help_heading = "Limits")]
+    pub send_burst: u32,
+    /// Sends that may wait to be stored; beyond it the answer is `overloaded`
+    #[arg(long, env = "NARU_MAX_WAITING_SENDS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_waiting_sends: u32,
+    /// Stored entries that may wait to be delivered; beyond it the answer is `overloaded`
+    #[arg(long, env = "NARU_MAX_UNDELIVERED", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N", help_heading = "Limits")]
+    pub max_undelivered: u32,
+    /// Tasks that store messages; a channel always goes to the same one
+    #[arg(long, env = "NARU_WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N", help_heading = "Limits")]
+    pub writers: u8,
+
+    /// Google's service-account JSON; absent: pushes are logged, not sent
+    #[arg(long, env = "NARU_FCM_SERVICE_ACCOUNT", value_name = "PATH", help_heading = "Push")]
+    pub fcm_service_account: Option<PathBuf>,
+    /// Where FCM is; plain http only on loopback
+    #[arg(long, env = "NARU_FCM_ENDPOINT", default_value = fcm::DEFAULT_ENDPOINT, value_name = "URL", help_heading = "Push")]
+    pub fcm_endpoint: Url,
+    /// Pushes on their way to FCM at one time
+    #[arg(long, env = "NARU_PUSH_IN_FLIGHT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000), value_name = "N", help_heading = "Push")]
+    pub push_in_flight: u16,
+    /// How long FCM keeps a push for a device that is off
+    #[arg(long, env = "NARU_PUSH_TTL", default_value = "7d", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
+    pub push_ttl: Duration,
+    /// Push "New message" and nothing of the message itself
+    #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", help_heading = "Push")]
+    pub push_hide_content: bool,
+
+    #[command(flatten)]
+    pub logs: LogOptions,
+}
+
+impl Config {
+    /// The options of a service, as its command line gives them; without the program's name.
+    pub fn try_parse_from<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString>,
+    {
+        let program = std::iter::once(OsString::from("api-server"));
+        Ok(Cli::try_parse_from(program.chain(arguments.into_iter().map(Into::into)))?.config)
+    }
+
+    /// What clap cannot see: options that contradict each other.
+    pub fn check(&self) -> Result<(), OptionError> {
+        if self.listen.port() != 0 && self.listen.port() == self.internal_listen.port() {
+            return Err(OptionError::Invalid {
+                name: "NARU_INTERNAL_LISTEN",
+                rule: "must not have the public listener's port (NARU_LISTEN)".into(),
+            });
+        }
+        if !(0.0..=1_000_000.0).contains(&self.send_rate) {
+            return Err(OptionError::Invalid {
+                name: "NARU_SEND_RATE",
+                rule: "must be from 0 to 1,000,000".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// FCM's options, when pushes are to be sent.
+    pub fn fcm(&self) -> Option<FcmOptions> {
+        let service_account_path =
+            self.fcm_service_account.clone().filter(|path| !path.as_os_str().is_empty())?;
+        Some(FcmOptions {
+            service_account_path,
+            endpoint: self.fcm_endpoint.clone(),
+            request_timeout: fcm::DEFAULT_REQUEST_TIMEOUT,
+            max_in_flight: self.push_in_flight.into(),
+            ttl: self.push_ttl,
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! The one task that turns committed entries into shipments, in order.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::fanout::{Locations, Shipment, plan};
+use super::gateway_client::Lanes;
+use super::outgoing::Outgoing;
+use super::participants::ParticipantCache;
+use super::registry::Registry;
+use super::second_look::Missing;
+use crate::push::queue::PushQueue;
+use crate::retry::until_done;
+use crate::store::{Participant, Participants};
+use shared_types::UserId;
+
+/// Batches of the writers that share one look-up.
+const MAX_BATCHES: usize = 64;
+
+pub(super) struct Dispatcher {
+    pub(super) participants: ParticipantCache,
+    pub(super) registry: Arc<Registry>,
+    pub(super) lanes: Lanes,
+    pub(super) missing: mpsc::Sender<Missing>,
+    pub(super) pushes: PushQueue,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Dispatcher {
+    /// One look-up at a time: while it runs, the next entries gather. Being one task, it keeps the order.
+    pub(super) async fn run(self, mut incoming: mpsc::Receiver<Vec<Outgoing>>) {
+        let mut batches = Vec::with_capacity(MAX_BATCHES);
+        loop {
+            let taken = tokio::select! {
+                () = self.stopping.cancelled() => return,
+                taken = incoming.recv_many(&mut batches, MAX_BATCHES) => taken,
+            };
+            if taken == 0 {
+                return;
+            }
+            let entries: Vec<Outgoing> = batches.drain(..).flatten().collect();
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = self.dispatch(entries) => {}
+            }
+        }
+    }
+
+    async fn dispatch(&self, entries: Vec<Outgoing>) {
+        let wanted: Vec<_> =
+            entries.iter().map(|entry| (entry.channel_id(), entry.membership_version())).collect();
+        let participants = until_done("participants", || self.participants.get(&wanted)).await;
+        let users = everyone(&entries, &participants);
+        // After the commit, not while it runs: whoever claims a session after this look-up also resumes after the
+        // commit and finds the entry in the log. A look-up before the commit would miss a second device that
+        // claims and resumes in between.
+        let locations = until_done("locations", || self.registry.locate(&users)).await;
+        for (entry, participants) in entries.into_iter().zip(participants) {
+            if let Some(participants) = participants {
+                self.ship(&entry, &participants, &locations).await;
+            }
+        }
+    }
+
+    async fn ship(&self, entry: &Outgoing, participants: &Participants, locations: &Locations) {
+        let recipients = recipients(entry, participants);
+        let plan = plan(entry, recipients, locations);
+        for (gateway, recipients) in plan.gateways {
+            let shipment = Shipment { outgoing: entry.clone(), recipients, is_second_try: false };
+            let refused = self.lanes.enqueue(&gateway, shipment);
+            if !refused.is_empty() {
+                let missing = Missing { outgoing: entry.clone(), users: refused, is_second_try: false };
+                // Closed only while stopping.
+                let _stopped = self.missing.send(missing).await;
+            }
+        }
+        self.pushes.enqueue(entry, plan.offline).await;
+    }
+}
+
+/// Those who were in the channel when the entry was written and still are.
+fn recipients<'a>(entry: &'a Outgoing, participants: &'a Participants) -> impl Iterator<Item = &'a UserId> {
+    let joined_by_then = |member: &&Participant| member.joined_seq <= entry.seq();
+    participants.members.iter().filter(joined_by_then).map(|member| &member.user_id)
+}
+
+fn everyone(entries: &[Outgoing], participants: &[Option<Arc<Participants>>]) -> Vec<UserId> {
+    let mut users = HashSet::new();
+    for (entry, participants) in entries.iter().zip(participants) {
+        if let Some(participants) = participants {
+            users.extend(recipients(entry, participants));
+        }
+    }
+    users.into_iter().cloned().collect()
+}

@@ -1,0 +1,67 @@
+//! Participants of channels, cached under the version of the membership: always right, never invalidated.
+
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use shared_types::ChannelId;
+
+use crate::store::{Participants, Store, StoreError};
+
+/// Members of all cached channels together; one takes about 50 bytes.
+const MAX_CACHED_MEMBERS: u64 = 1_000_000;
+/// A guess for the cache's tables: channels are small.
+const EXPECTED_CHANNELS: usize = 50_000;
+
+pub(super) struct ParticipantCache {
+    store: Store,
+    cache: Cache<ChannelId, Arc<Participants>, ByMembers>,
+}
+
+#[derive(Clone)]
+struct ByMembers;
+
+impl Weighter<ChannelId, Arc<Participants>> for ByMembers {
+    fn weight(&self, _: &ChannelId, participants: &Arc<Participants>) -> u64 {
+        participants.members.len().max(1) as u64
+    }
+}
+
+impl ParticipantCache {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, cache: Cache::with_weighter(EXPECTED_CHANNELS, MAX_CACHED_MEMBERS, ByMembers) }
+    }
+
+    /// The participants of each channel, of the version given or a later one; all that are not cached in one
+    /// statement. A later version is right as well: who has left must not get the entry any more.
+    pub(super) async fn get(
+        &self,
+        wanted: &[(ChannelId, i64)],
+    ) -> Result<Vec<Option<Arc<Participants>>>, StoreError> {
+        let mut found: Vec<_> = wanted
+            .iter()
+            .map(|(channel, version)| self.cache.get(channel).filter(|cached| cached.version >= *version))
+            .collect();
+        let mut missing: Vec<ChannelId> = wanted
+            .iter()
+            .zip(&found)
+            .filter(|(_, cached)| cached.is_none())
+            .map(|((channel, _), _)| *channel)
+            .collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        for (channel, participants) in self.store.participants(&missing).await? {
+            let participants = Arc::new(participants);
+            self.cache.insert(channel, participants.clone());
+            for (slot, (wanted, _)) in found.iter_mut().zip(wanted) {
+                if *wanted == channel {
+                    *slot = Some(participants.clone());
+                }
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,26 @@
+//! Whether this server lives, whether it should be sent traffic, and what it counts.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use shared_runtime::ops::{self, Dependency};
+use tokio::time::timeout;
+
+use crate::state::State;
+
+/// A probe's own time-out is a few seconds; the answer must come before.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// 503 while Postgres or Redis does not answer, or while draining.
+pub async fn readyz(state: web::Data<State>) -> HttpResponse {
+    let postgres = async { timeout(PROBE_LIMIT, state.store.ping()).await.map_err(drop)?.map_err(drop) };
+    let redis = async { timeout(PROBE_LIMIT, state.registry.ping()).await.map_err(drop)?.map_err(drop) };
+    let (postgres, redis) = tokio::join!(postgres, redis);
+    let dependencies =
+        [("postgres", Dependency::from_result(&postgres)), ("redis", Dependency::from_result(&redis))];
+    ops::readyz(&state.draining, &dependencies)
+}
+
+pub async fn metrics(state: web::Data<State>) -> HttpResponse {
+    ops::metrics(&state.metrics_registry)
+}

@@ -1,0 +1,17 @@
+//! Takes messages over REST, stores them, and sees to their delivery.
+
+pub mod auth;
+pub mod body;
+pub mod config;
+pub mod delivery;
+pub mod handlers;
+pub mod limits;
+pub mod metrics;
+pub mod openapi;
+pub mod push;
+mod retry;
+pub mod routes;
+pub mod startup;
+pub mod state;
+pub mod store;
+pub mod writer;

@@ -1,0 +1,160 @@
+//! The JSON that FCM takes for one push, never above its size limit.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::push::Push;
+use crate::store::DeviceTarget;
+
+/// FCM's limit for a payload. It does not say what it counts; the whole request body is the safe reading.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 4_096;
+
+/// The payload does not fit even without a body: the target or the names are too long.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooBig;
+
+/// The request body for `push`, which FCM may keep for `ttl` while the device cannot be reached.
+///
+/// All three platforms' blocks are always there: FCM reads the one that the target's app needs, and the platform that
+/// a device gave at registration decides nothing that it could get wrong.
+pub(super) fn payload(push: &Push, ttl: Duration, now: SystemTime) -> Result<Vec<u8>, TooBig> {
+    let whole = encode(push, push.text.body(), ttl, now);
+    let Some(excess) = whole.len().checked_sub(MAX_PAYLOAD_BYTES).filter(|&excess| excess > 0) else {
+        return Ok(whole);
+    };
+    // A byte less of text is at least a byte less of JSON, so one more cut is enough, if it is possible at all.
+    let room = push.text.body().len().checked_sub(excess).ok_or(TooBig)?;
+    let cut = encode(push, &push.text.body_within(room), ttl, now);
+    if cut.len() <= MAX_PAYLOAD_BYTES { Ok(cut) } else { Err(TooBig) }
+}
+
+#[derive(Serialize)]
+struct Target<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    message: Message<'a>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(flatten)]
+    target: Target<'a>,
+    notification: Value,
+    data: Value,
+    android: Value,
+    apns: Value,
+    webpush: Value,
+}
+
+fn encode(push: &Push, body: &str, ttl: Duration, now: SystemTime) -> Vec<u8> {
+    let channel_id = push.channel_id;
+    let ttl_seconds = ttl.as_secs();
+    let expires_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(ttl).as_secs();
+    let unread = push.unread.max(0);
+    let target = match &push.target {
+        DeviceTarget::Installation(fid) => Target { fid: Some(fid), token: None },
+        DeviceTarget::Registration(token) => Target { fid: None, token: Some(token) },
+    };
+    let message = Message {
+        target,
+        notification: json!({ "title": push.text.title(), "body": body }),
+        // FCM takes strings only.
+        data: json!({
+            "channelId": channel_id,
+            "seq": push.seq.to_string(),
+            "messageId": push.message_id,
+            "senderId": push.sender_id,
+            "unread": unread.to_string(),
+        }),
+        // The tag replaces the channel's notification on the screen. No collapse_key: FCM keeps only four different
+        // ones for a device, so a fifth channel's push would throw away another's.
+        android: json!({
+            "priority": "HIGH",
+            "ttl": format!("{ttl_seconds}s"),
+            "notification": { "tag": channel_id },
+        }),
+        apns: json!({
+            "headers": {
+                "apns-collapse-id": channel_id,
+                "apns-priority": "10",
+                "apns-expiration": expires_at.to_string(),
+            },
+            "payload": { "aps": { "badge": unread, "sound": "default" } },
+        }),
+        // A topic has at most 32 characters: the channel's UUID without hyphens. `renotify`: a browser replaces a
+        // notification of the same tag in silence, phones do not.
+        webpush: json!({
+            "headers": {
+                "TTL": ttl_seconds.to_string(),
+                "Urgency": "high",
+                "Topic": channel_id.0.simple().to_string(),
+            },
+            "notification": { "tag": channel_id, "renotify": true },
+        }),
+    };
+    // Strings and numbers under string keys: serialising cannot fail, and an empty body would be refused by FCM.
+    serde_json::to_vec(&Request { message }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared_types::{ChannelId, EntryId};
+
+    use super::*;
+    use crate::push::PushText;
+    use crate::store::DevicePlatform;
+
+    fn push(target: DeviceTarget, content: &str) -> Push {
+        let alice = "alice".parse().unwrap();
+        Push {
+            user_id: "bob".parse().unwrap(),
+            device_id: "phone".parse().unwrap(),
+            platform: DevicePlatform::Android,
+            text: PushText::showing(Some(&"\u{1}".repeat(100)), &alice, content),
+            target,
+            channel_id: ChannelId::generate(),
+            seq: i64::MAX,
+            message_id: EntryId::generate(),
+            sender_id: alice,
+            unread: i64::MAX,
+        }
+    }
+
+    fn body_of(payload: &[u8]) -> String {
+        let json: Value = serde_json::from_slice(payload).unwrap();
+        json["message"]["notification"]["body"].as_str().unwrap().to_owned()
+    }
+
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+    #[test]
+    fn the_biggest_texts_fit_beside_a_target_of_ordinary_length() {
+        let push = push(DeviceTarget::Registration("t".repeat(200)), &"\u{1}".repeat(200));
+        let payload = payload(&push, WEEK, SystemTime::now()).unwrap();
+        assert!(payload.len() <= MAX_PAYLOAD_BYTES);
+        assert_eq!(body_of(&payload), push.text.body(), "nothing more was cut");
+    }
+
+    #[test]
+    fn a_long_target_costs_some_of_the_body_and_not_the_push() {
+        let push = push(DeviceTarget::Registration("t".repeat(2_300)), &"가".repeat(200));
+        let payload = payload(&push, WEEK, SystemTime::now()).unwrap();
+        assert!(payload.len() <= MAX_PAYLOAD_BYTES && payload.len() > MAX_PAYLOAD_BYTES - 16);
+        let body = body_of(&payload);
+        assert!(body.len() < push.text.body().len() && body.ends_with('…'), "{body}");
+    }
+
+    #[test]
+    fn a_target_that_leaves_no_room_is_refused_here_and_not_by_fcm() {
+        let push = push(DeviceTarget::Installation("f".repeat(4_096)), "hello");
+        assert_eq!(payload(&push, WEEK, SystemTime::now()), Err(TooBig));
+    }
+}

@@ -1,0 +1,23 @@
+//! A push sender without a push service: says in the log that a push was due.
+
+use futures_util::future::{BoxFuture, ready};
+
+use super::{Push, PushOutcome, PushSender};
+
+/// Used where no service account is configured. Logs who and which entry, never content or target.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct LogSender;
+
+impl PushSender for LogSender {
+    fn send<'a>(&'a self, push: &'a Push) -> BoxFuture<'a, PushOutcome> {
+        tracing::info!(
+            user_id = %push.user_id,
+            device_id = %push.device_id,
+            platform = ?push.platform,
+            channel_id = %push.channel_id,
+            seq = push.seq,
+            "push logged instead of sent: no push service is configured"
+        );
+        Box::pin(ready(PushOutcome::Sent))
+    }
+}

@@ -1,0 +1,139 @@
+//! Title and body of a notification, cut to what a screen shows and FCM takes.
+
+use std::fmt;
+
+use shared_types::UserId;
+use unicode_segmentation::UnicodeSegmentation;
+
+const BODY_CHARACTERS: usize = 200;
+// A character (grapheme cluster) has no upper size, FCM's payload has: 4,096 bytes for everything.
+const BODY_BYTES: usize = 1_000;
+const TITLE_CHARACTERS: usize = 100;
+const TITLE_BYTES: usize = 250;
+const ELLIPSIS: char = '…';
+
+/// What a notification shows. Can only be made cut, and prints nothing of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushText {
+    title: String,
+    body: String,
+}
+
+impl PushText {
+    /// Title: the channel's name, or the sender where there is none; body: the content.
+    pub fn showing(channel_name: Option<&str>, sender_id: &UserId, content: &str) -> Self {
+        Self { title: title(channel_name, sender_id), body: cut(content, BODY_CHARACTERS, BODY_BYTES) }
+    }
+
+    /// For deployments where no content may pass through Google and Apple or stand on a lock screen. The content is
+    /// not even an argument. The title stays: it says where or from whom, never what; and `data` names the
+    /// channel and the sender in any case, without which the app could not open the right conversation.
+    pub fn hiding(channel_name: Option<&str>, sender_id: &UserId) -> Self {
+        Self { title: title(channel_name, sender_id), body: "New message".to_owned() }
+    }
+
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The body in at most `max_bytes`, for a payload that is still too big.
+    pub(super) fn body_within(&self, max_bytes: usize) -> String {
+        cut(&self.body, BODY_CHARACTERS + 1, max_bytes)
+    }
+}
+
+impl fmt::Debug for PushText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushText(***)")
+    }
+}
+
+fn title(channel_name: Option<&str>, sender_id: &UserId) -> String {
+    let name = channel_name.map(str::trim).filter(|name| !name.is_empty());
+    cut(name.unwrap_or(sender_id.as_str()), TITLE_CHARACTERS, TITLE_BYTES)
+}
+
+/// The first `max_characters` grapheme clusters, in at most `max_bytes` with the ellipsis that stands for the rest.
+fn cut(text: &str, max_characters: usize, max_bytes: usize) -> String {
+    let end_of_characters = text.grapheme_indices(true).nth(max_characters).map_or(text.len(), |(at, _)| at);
+    if end_of_characters == text.len() && text.len() <= max_bytes {
+        return text.to_owned();
+    }
+    let room = max_bytes.saturating_sub(ELLIPSIS.len_utf8());
+    let kept = text[..end_of_characters]
+        .grapheme_indices(true)
+        .map(|(at, cluster)| at + cluster.len())
+        .take_while(|&end| end <= room)
+        .last()
+        .unwrap_or(0);
+    let mut kept = text[..kept].trim_end().to_owned();
+    kept.push(ELLIPSIS);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sender() -> UserId {
+        "alice".parse().unwrap()
+    }
+
+    fn body_of(content: &str) -> String {
+        PushText::showing(None, &sender(), content).body().to_owned()
+    }
+
+    #[test]
+    fn the_title_is_the_channels_name_or_else_the_sender() {
+        assert_eq!(PushText::showing(Some("Ferry crew"), &sender(), "x").title(), "Ferry crew");
+        assert_eq!(PushText::showing(None, &sender(), "x").title(), "alice");
+        assert_eq!(PushText::showing(Some("  "), &sender(), "x").title(), "alice");
+        assert_eq!(PushText::showing(Some(&"n".repeat(300)), &sender(), "x").title(), "n".repeat(100) + "…");
+    }
+
+    #[test]
+    fn content_of_200_characters_is_shown_whole_and_201_are_cut_with_an_ellipsis() {
+        assert_eq!(body_of(&"가".repeat(200)), "가".repeat(200));
+        assert_eq!(body_of(&"가".repeat(201)), "가".repeat(200) + "…");
+        assert_eq!(body_of("hello"), "hello");
+        assert_eq!(body_of(""), "");
+    }
+
+    #[test]
+    fn a_character_of_many_code_points_counts_once_and_is_never_split() {
+        let (flag, accented) = ("🇰🇷", "e\u{301}");
+        assert_eq!(body_of(&flag.repeat(201)), flag.repeat(124) + "…", "8 bytes each: 997 bytes hold 124");
+        assert_eq!(body_of(&accented.repeat(201)), accented.repeat(200) + "…");
+    }
+
+    #[test]
+    fn long_clusters_are_bounded_in_bytes() {
+        let family = "👨‍👩‍👧‍👦";
+        let body = body_of(&family.repeat(200));
+        assert!(body.len() <= BODY_BYTES);
+        assert_eq!(body, family.repeat((BODY_BYTES - 3) / family.len()) + "…");
+        let tower = format!("a{}", "\u{301}".repeat(2_000));
+        assert_eq!(body_of(&tower), "…", "one character bigger than all the room");
+    }
+
+    #[test]
+    fn no_space_is_left_before_the_ellipsis() {
+        assert_eq!(body_of(&format!("{} tail", "w".repeat(199))), "w".repeat(199) + "…");
+    }
+
+    #[test]
+    fn a_hidden_text_says_only_that_there_is_a_message() {
+        let text = PushText::hiding(Some("Ferry crew"), &sender());
+        assert_eq!((text.title(), text.body()), ("Ferry crew", "New message"));
+    }
+
+    #[test]
+    fn a_text_prints_nothing_of_itself() {
+        let printed = format!("{:?}", PushText::showing(Some("Ferry crew"), &sender(), "the secret"));
+        assert_eq!(printed, "PushText(***)");
+    }
+}

@@ -1,0 +1,131 @@
+//! Which call goes to which handler, on which listener.
+
+use std::time::Instant;
+
+use actix_cors::Cors;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
+use actix_web::{Resource, web};
+use shared_runtime::ops::livez;
+use shared_runtime::rejection::Rejection;
+use shared_runtime::request_id::X_REQUEST_ID;
+use shared_types::ProblemCode;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::handlers::{channels, connect, devices, health, history, members, read, send_message, sync};
+use crate::metrics::RequestLabels;
+use crate::openapi::Document;
+use crate::state::State;
+
+/// The public listener.
+pub fn public(services: &mut web::ServiceConfig) {
+    services
+        .service(resource("/send/message").route(web::post().to(send_message::send_message)))
+        .service(
+            resource("/channels")
+                .route(web::post().to(channels::create_channel))
+                .route(web::get().to(channels::list_channels)),
+        )
+        .service(
+            resource("/channels/{channelId}")
+                .route(web::get().to(channels::show_channel))
+                .route(web::patch().to(channels::rename_channel)),
+        )
+        .service(
+            resource("/channels/{channelId}/members")
+                .route(web::get().to(members::list_members))
+                .route(web::post().to(members::add_members)),
+        )
+        .service(
+            resource("/channels/{channelId}/members/{userId}")
+                .route(web::patch().to(members::set_role))
+                .route(web::delete().to(members::remove_member)),
+        )
+        .service(resource("/channels/{channelId}/messages").route(web::get().to(history::history)))
+        .service(resource("/channels/{channelId}/read").route(web::put().to(read::mark_read)))
+        .service(resource("/sync").route(web::post().to(sync::sync)))
+        .service(
+            resource("/devices/{deviceId}")
+                .route(web::put().to(devices::put_device))
+                .route(web::delete().to(devices::delete_device)),
+        )
+        .service(resource("/devices").route(web::get().to(devices::list_devices)))
+        .service(resource("/connect").route(web::post().to(connect::connect)))
+        .service(resource("/livez").route(web::get().to(livez)))
+        .service(resource("/readyz").route(web::get().to(health::readyz)))
+        .service(web::redirect("/docs", "/docs/"))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", Document::openapi()))
+        .default_service(web::to(nothing_here));
+}
+
+/// The internal listener: probes and Prometheus.
+pub fn internal(services: &mut web::ServiceConfig) {
+    services
+        .service(resource("/livez").route(web::get().to(livez)))
+        .service(resource("/readyz").route(web::get().to(health::readyz)))
+        .service(resource("/metrics").route(web::get().to(health::metrics)))
+        .default_service(web::to(nothing_here));
+}
+
+/// A path whose other methods are refused by name.
+fn resource(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(wrong_method))
+}
+
+async fn nothing_here() -> Result<&'static str, Rejection> {
+    Err(Rejection::new(ProblemCode::NotFound, "There is no such path here. GET /docs lists what there is."))
+}
+
+async fn wrong_method() -> Result<&'static str, Rejection> {
+    Err(Rejection::new(ProblemCode::MethodNotAllowed, "This path does not take this method."))
+}
+
+/// Browsers' origins that may call; none unless configured.
+pub fn cors(allowed_origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_any_header()
+        .expose_headers([X_REQUEST_ID])
+        .max_age(3_600);
+    allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).fold(
+        cors,
+        |cors, origin| if origin == "*" { cors.allow_any_origin() } else { cors.allowed_origin(origin) },
+    )
+}
+
+/// Middleware: counts requests by route and status, and their time.
+pub async fn measure(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let response = next.call(request).await?;
+    if let Some(state) = state {
+        let labels = RequestLabels {
+            method: known_method(response.request().method()),
+            route: response.request().match_pattern().unwrap_or_else(|| "unknown".into()),
+            status: response.status().as_u16(),
+        };
+        state.metrics.requests.get_or_create(&labels).inc();
+        state.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
+    }
+    Ok(response)
+}
+
+/// A caller may invent methods; a series for each would be without bound.
+fn known_method(method: &Method) -> String {
+    match *method {
+        Method::GET
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS
+        | Method::HEAD => method.to_string(),
+        _ => "other".to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! Builds the service and runs it until it is told to stop: the same in production, in tests and in one process.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use prometheus_client::registry::Registry as MetricsRegistry;
+use shared_runtime::ops::Draining;
+use shared_runtime::request_id::identify;
+use shared_runtime::secret::OptionError;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::delivery::registry::Registry;
+use crate::delivery::{Delivery, DeliveryParts};
+use crate::limits::SendLimits;
+use crate::metrics::Metrics;
+use crate::push::PushSender;
+use crate::push::fcm::{FcmSender, FcmSetupError};
+use crate::push::log::LogSender;
+use crate::push::queue::PushQueue;
+use crate::push::worker::PushWorker;
+use crate::routes;
+use crate::state::State;
+use crate::store::{Store, StoreError, migrate};
+use crate::writer::Writer;
+
+/// A slow client may take this long to send its request's head.
+const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that each worker holds; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// Bound by the caller, who thereby owns the ports.
+pub struct Listeners {
+    pub public: TcpListener,
+    pub internal: TcpListener,
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    #[error("DATABASE_URL: {0}")]
+    Store(#[from] StoreError),
+    #[error("NARU_FCM_SERVICE_ACCOUNT: {0}")]
+    Fcm(#[from] FcmSetupError),
+    #[error("the HTTP client could not be made")]
+    Client(#[from] reqwest::Error),
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// A service that is ready to run.
+pub struct Application {
+    state: web::Data<State>,
+    public: Server,
+    internal: Server,
+    /// Ends what works in the background, after the last request.
+    background: CancellationToken,
+    push_worker: JoinHandle<()>,
+    grace: Duration,
+}
+
+/// Connects everything. Applies the migrations unless told not to; apart from that neither Postgres nor Redis
+/// need be there yet.
+pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
+    config.check()?;
+    let tokens = config.tokens.verifier()?;
+    let internal_secret = config.internal.resolve()?;
+    let redis = config.redis.client()?;
+    let sender: Arc<dyn PushSender> = match config.fcm() {
+        Some(options) => Arc::new(FcmSender::new(&options)?),
+        None => Arc::new(LogSender),
+    };
+    if !config.no_migrate {
+        migrate(config.database.url()?).await?;
+    }
+    let store = Store::new(config.database.url()?, config.database_connections)?;
+
+    let mut metrics_registry = MetricsRegistry::default();
+    let metrics = Metrics::register(&mut metrics_registry);
+    let background = CancellationToken::new();
+    let registry = Arc::new(Registry::new(redis, config.redis.prefix(), metrics.clone()));
+    tokio::spawn(registry.clone().keep_leases_fresh(background.clone()));
+
+    let wake = Arc::new(Notify::new());
+    let worker = PushWorker {
+        store: store.clone(),
+        sender,
+        metrics: metrics.clone(),
+        hide_content: config.push_hide_content,
+        in_flight: config.push_in_flight.into(),
+    };
+    let push_worker = tokio::spawn(worker.run(wake.clone(), background.clone()));
+    let delivery = Delivery::start(DeliveryParts {
+        store: store.clone(),
+        registry: registry.clone(),
+        pushes: PushQueue::start(store.clone(), wake, metrics.clone(), background.clone()),
+        metrics: metrics.clone(),
+        internal_secret: internal_secret.expose().to_owned(),
+        max_undelivered: config.max_undelivered as usize,
+        max_waiting_sends: config.max_waiting_sends as usize,
+    })?;
+    let writer =
+        Writer::start(&store, delivery.clone(), metrics.clone(), config.writers, config.max_waiting_sends);
+    let state = web::Data::new(State {
+        store,
+        writer,
+        delivery,
+        registry,
+        tokens,
+        limits: SendLimits::new(config.send_rate, config.send_burst),
+        metrics,
+        metrics_registry: Arc::new(metrics_registry),
+        draining: Draining::default(),
+    });
+
+    let (public, internal) = servers(&config, listeners, &state)?;
+    Ok(Application { state, public, internal, background, push_worker, grace: config.shutdown_grace })
+}
+
+fn servers(
+    config: &Config,
+    listeners: Listeners,
+    state: &web::Data<State>,
+) -> Result<(Server, Server), std::io::Error> {
+    let (public_state, internal_state) = (state.clone(), state.clone());
+    let origins = config.allowed_origins.clone();
+    let grace_seconds = config.shutdown_grace.as_secs();
+    let public = HttpServer::new(move || {
+        App::new()
+            .app_data(public_state.clone())
+            .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::measure))
+            .wrap(from_fn(identify))
+            .configure(routes::public)
+    })
+    .client_request_timeout(REQUEST_HEAD_LIMIT)
+    .client_disconnect_timeout(Duration::ZERO)
+    .keep_alive(KEEP_ALIVE)
+    .max_connections(MAX_CONNECTIONS)
+    .shutdown_timeout(grace_seconds)
+    .disable_signals();
+    let public = match config.http_workers {
+        Some(workers) => public.workers(workers.into()),
+        None => public,
+    };
+    let internal = HttpServer::new(move || {
+        App::new().app_data(internal_state.clone()).wrap(from_fn(identify)).configure(routes::internal)
+    })
+    // Probes and Prometheus: one thread is plenty.
+    .workers(1)
+    .shutdown_timeout(1)
+    .disable_signals();
+    Ok((public.listen(listeners.public)?.run(), internal.listen(listeners.internal)?.run()))
+}
+
+impl Application {
+    /// Serves until `shutdown`, then finishes what was begun: not ready, no new request, what waits is stored,
+    /// what is stored is delivered, within the grace period.
+    pub async fn run_until(self, shutdown: CancellationToken) -> std::io::Result<()> {
+        let Self { state, public, internal, background, push_worker, grace } = self;
+        let (public_handle, internal_handle) = (public.handle(), internal.handle());
+        let public = tokio::spawn(public);
+        let internal = tokio::spawn(internal);
+        shutdown.cancelled().await;
+
+        let deadline = Instant::now() + grace;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        state.draining.begin();
+        stop(&public_handle, left()).await;
+        state.writer.close().await;
+        let undelivered = state.delivery.finish(left()).await;
+        if undelivered > 0 {
+            warn!(entries = undelivered, "stopped before everything was delivered; clients find it by sync");
+        }
+        background.cancel();
+        if tokio::time::timeout(left(), push_worker).await.is_err() {
+            warn!("stopped with pushes in flight; their jobs are due again when their lease ends");
+        }
+        // Last, so that the probe can say until the end that the service is draining.
+        internal_handle.stop(false).await;
+        state.store.close().await;
+        info!("stopped");
+        for server in [public, internal] {
+            server.await.map_err(std::io::Error::other)??;
+        }
+        Ok(())
+    }
+}
+
+/// Lets requests that were begun finish, within the grace period.
+async fn stop(server: &ServerHandle, limit: Duration) {
+    if tokio::time::timeout(limit, server.stop(true)).await.is_err() {
+        server.stop(false).await;
+    }
+}

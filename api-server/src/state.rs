@@ -1,0 +1,26 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry as MetricsRegistry;
+use shared_runtime::ops::Draining;
+use shared_runtime::tokens::TokenVerifier;
+
+use crate::delivery::Delivery;
+use crate::delivery::registry::Registry;
+use crate::limits::SendLimits;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::writer::Writer;
+
+pub struct State {
+    pub store: Store,
+    pub writer: Writer,
+    pub delivery: Delivery,
+    pub registry: Arc<Registry>,
+    pub tokens: TokenVerifier,
+    pub limits: SendLimits,
+    pub metrics: Metrics,
+    pub metrics_registry: Arc<MetricsRegistry>,
+    pub draining: Draining,
+}

@@ -1,0 +1,211 @@
+//! What is kept for ever: channels, participants, entries, devices, push jobs.
+
+mod postgres;
+
+use serde_json::value::RawValue;
+use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
+
+pub use postgres::{AppendConnection, Postgres as Store, migrate};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Nobody knows whether it was done; asking again is safe.
+    #[error("the database does not answer")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refused these values.
+    #[error("the database refused the values")]
+    Refused(#[source] sqlx::Error),
+    #[error("the migrations could not be applied")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("a stored row is not what this version writes: {0}")]
+    Corrupt(String),
+}
+
+/// A message that has been checked and not been stored.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    pub entry_id: EntryId,
+    pub channel_id: ChannelId,
+    pub sender_id: UserId,
+    pub kind: String,
+    pub content: String,
+    pub metadata: Option<Box<RawValue>>,
+    pub client_message_id: Option<ClientMessageId>,
+}
+
+/// What became of one draft of a batch.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    Stored {
+        entry: Entry,
+        membership_version: i64,
+    },
+    /// The sender has used this `clientMessageId` in this channel before, for this entry.
+    Earlier(Entry),
+    NoSuchChannel,
+    NotAParticipant,
+}
+
+/// An entry that has been committed, with the version of the membership that it was committed under.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub entry: Entry,
+    pub membership_version: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ChannelKind {
+    /// Exactly two participants, once per pair, for ever.
+    Direct,
+    /// Any number of participants.
+    Group,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    Owner,
+    Admin,
+    Member,
+}
+
+impl Role {
+    /// May rename the channel and add and remove members.
+    pub fn manages(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+}
+
+/// A channel as one user sees it.
+#[derive(Debug, Clone)]
+pub struct ChannelView {
+    pub id: ChannelId,
+    pub kind: ChannelKind,
+    pub name: Option<String>,
+    pub last_seq: Seq,
+    pub read_seq: Seq,
+    pub unread_count: i64,
+    pub last_message: Option<Entry>,
+    pub member_count: i64,
+    pub updated_at: Timestamp,
+}
+
+/// Where a page of the channel list ended: order is latest activity first, then id.
+#[derive(Debug, Clone, Copy)]
+pub struct ChannelCursor {
+    /// Microseconds since 1970.
+    pub updated_at_us: i64,
+    pub id: ChannelId,
+}
+
+/// What the caller is in a channel.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub kind: ChannelKind,
+    /// `None`: no participant.
+    pub role: Option<Role>,
+    pub last_seq: Seq,
+}
+
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub user_id: UserId,
+    pub role: Role,
+    pub joined_at: Timestamp,
+    pub read_seq: Seq,
+}
+
+/// Who gets a channel's entries, as of one version of its membership.
+#[derive(Debug, Clone)]
+pub struct Participants {
+    pub version: i64,
+    pub members: Vec<Participant>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Participant {
+    pub user_id: UserId,
+    /// Entries up to here were there before the user was.
+    pub joined_seq: Seq,
+}
+
+/// What became of a change to a channel.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Done; an entry says so.
+    Committed(Committed),
+    /// It was so already.
+    Unchanged,
+    /// No channel, or the caller may not see it.
+    NotFound,
+    /// The caller's role does not reach that far.
+    Forbidden(&'static str),
+    /// Not for this kind of channel, or not while it is as it is.
+    Refused(&'static str),
+}
+
+/// Which part of a log.
+#[derive(Debug, Clone, Copy)]
+pub enum Window {
+    Latest,
+    Before(Seq),
+    After(Seq),
+    Around(Seq),
+}
+
+/// Ascending entries, and whether there are more beyond them in the direction asked for.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub entries: Vec<Entry>,
+    pub has_more: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DevicePlatform {
+    Android,
+    Ios,
+    Web,
+}
+
+/// Exactly one of the two, as FCM knows it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DeviceTarget {
+    Installation(String),
+    Registration(String),
+}
+
+#[derive(Clone)]
+pub struct Device {
+    pub device_id: DeviceId,
+    pub platform: DevicePlatform,
+    pub target: DeviceTarget,
+    pub updated_at: Timestamp,
+    pub disabled_at: Option<Timestamp>,
+    pub disabled_reason: Option<String>,
+}
+
+/// One push that this process has taken on for the length of its lease.
+#[derive(Clone)]
+pub struct PushJob {
+    pub id: i64,
+    pub user_id: UserId,
+    pub device_id: DeviceId,
+    pub attempts: i32,
+    pub created_at: Timestamp,
+    /// `None` when there is nothing to push any more: device or entry are gone, or the device is disabled.
+    pub push: Option<PendingPush>,
+}
+
+#[derive(Clone)]
+pub struct PendingPush {
+    pub platform: DevicePlatform,
+    pub target: DeviceTarget,
+    pub target_version: i64,
+    pub entry: Entry,
+    pub channel_name: Option<String>,
+    /// Unread messages of the user in all channels.
+    pub unread_total: i64,
+}

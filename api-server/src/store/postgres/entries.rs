@@ -1,0 +1,158 @@
+//! The log: pages of history, sync, and the entries that are not messages.
+
+use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
+use sqlx::{PgConnection, Row};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+use super::Postgres;
+use super::rows::{EntryRow, entries, entry_columns};
+use crate::store::{Committed, Page, StoreError, Window};
+
+const COLUMNS: &str = entry_columns!("e");
+
+impl Postgres {
+    /// A page of one channel's log. Whether the caller may see it is the caller's business.
+    pub async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError> {
+        match window {
+            Window::Latest => self.before(channel, Seq::MAX, limit).await,
+            Window::Before(seq) => self.before(channel, seq, limit).await,
+            Window::After(seq) => self.after(channel, seq, limit).await,
+            Window::Around(seq) => {
+                // The entry itself leads the newer half.
+                let older = self.before(channel, seq, limit / 2).await?;
+                let newer = self.after(channel, seq - 1, limit - limit / 2).await?;
+                let has_more = older.has_more || newer.has_more;
+                Ok(Page { entries: older.entries.into_iter().chain(newer.entries).collect(), has_more })
+            }
+        }
+    }
+
+    async fn before(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3"
+        );
+        let mut page = self.page(sql, channel, seq, limit).await?;
+        page.entries.reverse();
+        Ok(page)
+    }
+
+    async fn after(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
+        );
+        self.page(sql, channel, seq, limit).await
+    }
+
+    /// One more than asked for is read: its presence is `has_more`.
+    async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let mut rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(seq)
+            .bind(limit + 1)
+            .fetch_all(&self.pool)
+            .await?;
+        let has_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
+        if has_more {
+            rows.pop();
+        }
+        Ok(Page { entries: entries(rows)?, has_more })
+    }
+
+    /// The entries after each cursor, at most `limit` a channel, for those channels that the user is in.
+    pub async fn sync(
+        &self,
+        user: &UserId,
+        cursors: &HashMap<ChannelId, Seq>,
+        limit: i64,
+    ) -> Result<HashMap<ChannelId, Page>, StoreError> {
+        let (channels, after): (Vec<Uuid>, Vec<i64>) = cursors.iter().map(|(id, seq)| (id.0, *seq)).unzip();
+        let mine =
+            sqlx::query("SELECT channel_id FROM participants WHERE user_id = $1 AND channel_id = ANY ($2)")
+                .bind(user.as_str())
+                .bind(&channels)
+                .fetch_all(&self.pool)
+                .await?;
+        let mut pages: HashMap<ChannelId, Page> = HashMap::with_capacity(mine.len());
+        for row in mine {
+            let page = Page { entries: Vec::new(), has_more: false };
+            pages.insert(ChannelId(row.try_get(0)?), page);
+        }
+        // Membership is checked again by the statement that reads, so that nobody reads on after a removal.
+        let sql = format!(
+            "SELECT {COLUMNS} FROM unnest($1::uuid[], $2::bigint[]) AS wanted (channel_id, after_seq)
+             JOIN participants p ON p.channel_id = wanted.channel_id AND p.user_id = $3
+             CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.seq > wanted.after_seq
+                 ORDER BY entries.seq LIMIT $4
+             ) e
+             ORDER BY e.channel_id, e.seq"
+        );
+        let rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channels)
+            .bind(after)
+            .bind(user.as_str())
+            .bind(limit + 1)
+            .fetch_all(&self.pool)
+            .await?;
+        for entry in entries(rows)? {
+            let Some(page) = pages.get_mut(&entry.channel_id) else { continue };
+            if i64::try_from(page.entries.len()).unwrap_or(i64::MAX) < limit {
+                page.entries.push(entry);
+            } else {
+                page.has_more = true;
+            }
+        }
+        Ok(pages)
+    }
+}
+
+/// Appends an entry that is no message, within the transaction that changes what it tells of. The channel's row
+/// is locked by the caller; `version` is how much the membership's version grows.
+pub(super) async fn append_change(
+    connection: &mut PgConnection,
+    channel: ChannelId,
+    sender: &UserId,
+    body: EntryBody,
+    version_step: i64,
+) -> Result<Committed, StoreError> {
+    let row = sqlx::query(
+        "UPDATE channels SET last_seq = last_seq + 1, membership_version = membership_version + $2,
+                             updated_at = date_trunc('milliseconds', clock_timestamp())
+         WHERE id = $1 RETURNING last_seq, membership_version, updated_at",
+    )
+    .bind(channel.0)
+    .bind(version_step)
+    .fetch_one(&mut *connection)
+    .await?;
+    let entry = Entry {
+        id: EntryId::generate(),
+        channel_id: channel,
+        seq: row.try_get("last_seq")?,
+        sender_id: sender.clone(),
+        created_at: Timestamp::from(row.try_get::<chrono::DateTime<chrono::Utc>, _>("updated_at")?),
+        body,
+    };
+    let (content, user_ids) = match &entry.body {
+        EntryBody::ChannelRenamed { name } => (Some(name.as_str()), None),
+        EntryBody::MemberJoined { user_ids } | EntryBody::MemberLeft { user_ids } => {
+            (None, Some(user_ids.iter().map(UserId::as_str).collect::<Vec<_>>()))
+        }
+        EntryBody::Message { content, .. } => (Some(content.as_str()), None),
+    };
+    sqlx::query(
+        "INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, content, user_ids)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(channel.0)
+    .bind(entry.seq)
+    .bind(entry.id.0)
+    .bind(entry.body.type_name())
+    .bind(sender.as_str())
+    .bind(entry.created_at.as_datetime())
+    .bind(content)
+    .bind(user_ids)
+    .execute(connection)
+    .await?;
+    Ok(Committed { entry, membership_version: row.try_get("membership_version")? })
+}

@@ -1,0 +1,104 @@
+//! The store on PostgreSQL: one pool, one file per table.
+
+mod append;
+mod channels;
+mod devices;
+mod entries;
+mod participants;
+mod push_jobs;
+mod rows;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Executor};
+
+use super::StoreError;
+
+pub use append::AppendConnection;
+
+/// How long anyone waits for a connection before the answer is `overloaded`.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+/// A statement that runs longer is stuck behind something; its caller has given up by then.
+const STATEMENT_LIMIT: &str = "5s";
+/// A lock is held for one short transaction; waiting longer means that its holder hangs.
+const LOCK_LIMIT: &str = "3s";
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
+
+/// A handle to the database; clones share the pool.
+#[derive(Clone)]
+pub struct Postgres {
+    pool: PgPool,
+}
+
+impl Postgres {
+    /// Checks the URL's form. Connects when it is first used, so that a service can start before its database.
+    pub fn new(database_url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_LIMIT)
+            .connect_lazy_with(connect_options(database_url)?);
+        Ok(Self { pool })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pool.execute("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Connections that are open, and those of them that nobody uses.
+    pub fn pool_size(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Applies the migrations that are missing. Safe with several callers: the database's own lock makes them wait
+/// for each other.
+pub async fn migrate(database_url: &str) -> Result<(), StoreError> {
+    // Migrations may run long, so the limits of ordinary statements do not apply.
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(parse(database_url)?)
+        .await?;
+    let outcome = MIGRATIONS.run(&pool).await;
+    pool.close().await;
+    Ok(outcome?)
+}
+
+fn connect_options(database_url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(parse(database_url)?.options([("statement_timeout", STATEMENT_LIMIT), ("lock_timeout", LOCK_LIMIT)]))
+}
+
+fn parse(database_url: &str) -> Result<PgConnectOptions, StoreError> {
+    Ok(PgConnectOptions::from_str(database_url)?
+        .application_name("naru-api-server")
+        .log_statements(tracing::log::LevelFilter::Off)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
+}
+
+/// SQLSTATE classes that blame the values: data exception, integrity constraint, program limit.
+const REFUSED_CLASSES: [&str; 3] = ["22", "23", "54"];
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause)
+                if cause
+                    .code()
+                    .is_some_and(|code| REFUSED_CLASSES.iter().any(|class| code.starts_with(class))) =>
+            {
+                Self::Refused(error)
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
+            _ => Self::Unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Group commit: turns waiting sends into one statement per batch.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
+
+use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody, UserId};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::delivery::Delivery;
+use crate::metrics::Metrics;
+use crate::store::{AppendConnection, Committed, Draft, Store, StoreError, Verdict};
+
+/// Most messages of one statement. Larger batches gained nothing when measured and make everyone wait longer.
+pub const MAX_BATCH: usize = 256;
+
+/// What became of a send.
+#[derive(Debug)]
+pub enum Appended {
+    Stored(Entry),
+    /// The same message was stored before, as this entry.
+    Deduplicated(Entry),
+    /// The sender has used this `clientMessageId` for something else.
+    Conflict,
+    /// No channel, or the sender is no participant: the sender may not know which.
+    NotFound,
+}
+
+/// Why a send has no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("too many sends wait to be stored")]
+    Full,
+    #[error("delivery is behind")]
+    DeliveryBehind,
+    #[error("the message could not be stored")]
+    Store,
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// One queue per shard; a channel always goes to the same shard, so its rows never contend inside this process.
+pub struct Writer {
+    shards: Vec<mpsc::Sender<Pending>>,
+    delivery: Delivery,
+    metrics: Metrics,
+    stopping: CancellationToken,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct Pending {
+    draft: Draft,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+impl Writer {
+    /// Starts `shards` tasks that together let at most `max_waiting` sends wait.
+    pub fn start(store: &Store, delivery: Delivery, metrics: Metrics, shards: u8, max_waiting: u32) -> Self {
+        let stopping = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let each = (max_waiting as usize).div_ceil(shards.into());
+        let shards = (0..shards)
+            .map(|_| {
+                let (sender, queue) = mpsc::channel(each);
+                let shard = Shard {
+                    connection: AppendConnection::new(store.clone()),
+                    delivery: delivery.clone(),
+                    metrics: metrics.clone(),
+                };
+                tasks.spawn(shard.run(queue, stopping.clone()));
+                sender
+            })
+            .collect();
+        Self { shards, delivery, metrics, stopping, tasks: Mutex::new(tasks) }
+    }
+
+    /// Stores one message. When this answers `Stored`, the entry is committed and its delivery has begun.
+    /// Refuses at once when too much waits; nothing has been stored then.
+    pub async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+        if !self.delivery.has_room() {
+            return Err(AppendError::DeliveryBehind);
+        }
+        let (reply, verdict) = oneshot::channel();
+        let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
+        shard.try_send(Pending { draft, reply }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => AppendError::Full,
+            mpsc::error::TrySendError::Closed(_) => AppendError::Stopping,
+        })?;
+        self.metrics.waiting_sends.inc();
+        let verdict = verdict.await;
+        self.metrics.waiting_sends.dec();
+        verdict.unwrap_or(Err(AppendError::Stopping))
+    }
+
+    /// Takes nothing new, stores what waits, and ends.
+    pub async fn close(&self) {
+        self.stopping.cancel();
+        let mut tasks = self.tasks.lock().await;
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+fn shard_of(channel: ChannelId, shards: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    channel.hash(&mut hasher);
+    usize::try_from(hasher.finish() % shards.max(1) as u64).unwrap_or(0)
+}
+
+struct Shard {
+    connection: AppendConnection,
+    delivery: Delivery,
+    metrics: Metrics,
+}
+
+impl Shard {
+    async fn run(mut self, mut queue: mpsc::Receiver<Pending>, stopping: CancellationToken) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        // No timer: while one batch commits, the next one gathers. An idle server writes at once.
+        loop {
+            tokio::select! {
+                biased;
+                // What is in the queue when it closes is still stored: its senders were not refused.
+                () = stopping.cancelled(), if !queue.is_closed() => queue.close(),
+                taken = queue.recv_many(&mut batch, MAX_BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.commit(std::mem::take(&mut batch)).await;
+                    batch.reserve(MAX_BATCH);
+                }
+            }
+        }
+    }
+
+    async fn commit(&mut self, batch: Vec<Pending>) {
+        let started = Instant::now();
+        let (leaders, followers) = split_repeats(batch);
+        let drafts: Vec<&Draft> = leaders.iter().map(|pending| &pending.draft).collect();
+        let verdicts = match self.connection.append(&drafts).await {
+            Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
+            // One row has values that the database refuses; each on its own, it fails alone.
+            Err(StoreError::Refused(_)) if drafts.len() > 1 => self.one_by_one(&drafts).await,
+            Err(error) => {
+                log_failure(&error, drafts.len());
+                drafts.iter().map(|_| None).collect()
+            }
+        };
+        self.metrics.batch_size.observe(drafts.len() as f64);
+        self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+        let committed = answer(leaders, followers, verdicts);
+        if !committed.is_empty() {
+            self.delivery.submit(committed).await;
+        }
+    }
+
+    async fn one_by_one(&mut self, drafts: &[&Draft]) -> Vec<Option<Verdict>> {
+        let mut verdicts = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            verdicts.push(match self.connection.append(&[*draft]).await {
+                Ok(mut verdict) => verdict.pop(),
+                Err(error) => {
+                    log_failure(&error, 1);
+                    None
+                }
+            });
+        }
+        verdicts
+    }
+}
+
+fn log_failure(error: &StoreError, messages: usize) {
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    error!(%error, cause, messages, "a batch was not stored");
+}
+
+/// Repeats of a message within one batch follow the first one's verdict: the statement must not see them.
+fn split_repeats(batch: Vec<Pending>) -> (Vec<Pending>, Vec<(usize, Pending)>) {
+    let mut leaders: Vec<Pending> = Vec::with_capacity(batch.len());
+    let mut followers = Vec::new();
+    let mut seen: HashMap<(ChannelId, UserId, ClientMessageId), usize> = HashMap::new();
+    for pending in batch {
+        let draft = &pending.draft;
+        let Some(id) = &draft.client_message_id else {
+            leaders.push(pending);
+            continue;
+        };
+        let key = (draft.channel_id, draft.sender_id.clone(), id.clone());
+        match seen.get(&key) {
+            Some(leader) => followers.push((*leader, pending)),
+            None => {
+                seen.insert(key, leaders.len());
+                leaders.push(pending);
+            }
+        }
+    }
+    (leaders, followers)
+}
+
+/// Answers every sender; returns what was committed, in `seq` order within each channel.
+fn answer(
+    leaders: Vec<Pending>,
+    followers: Vec<(usize, Pending)>,
+    verdicts: Vec<Option<Verdict>>,
+) -> Vec<Committed> {
+    // A sender that has gone away does not read its answer; its message is stored all the same.
+    for (leader, follower) in followers {
+        let verdict = match verdicts.get(leader).cloned().flatten() {
+            Some(Verdict::Stored { entry, .. }) => Some(Verdict::Earlier(entry)),
+            other => other,
+        };
+        let _gone = follower.reply.send(appended(&follower.draft, verdict.as_ref()));
+    }
+    let mut committed = Vec::with_capacity(leaders.len());
+    for (pending, verdict) in leaders.into_iter().zip(verdicts) {
+        let _gone = pending.reply.send(appended(&pending.draft, verdict.as_ref()));
+        if let Some(Verdict::Stored { entry, membership_version }) = verdict {
+            committed.push(Committed { entry, membership_version });
+        }
+    }
+    committed
+}
+
+fn appended(draft: &Draft, verdict: Option<&Verdict>) -> Result<Appended, AppendError> {
+    Ok(match verdict {
+        None => return Err(AppendError::Store),
+        Some(Verdict::Stored { entry, .. }) => Appended::Stored(entry.clone()),
+        Some(Verdict::Earlier(entry)) if says_the_same(draft, entry) => Appended::Deduplicated(entry.clone()),
+        Some(Verdict::Earlier(_)) => Appended::Conflict,
+        Some(Verdict::NoSuchChannel | Verdict::NotAParticipant) => Appended::NotFound,
+    })
+}
+
+/// Metadata is compared as JSON: a client may write the same object with its keys in another order.
+fn says_the_same(draft: &Draft, entry: &Entry) -> bool {
+    let EntryBody::Message { kind, content, metadata, .. } = &entry.body else { return false };
+    let json = |raw: Option<&serde_json::value::RawValue>| {
+        raw.and_then(|raw| serde_json::from_str::<serde_json::Value>(raw.get()).ok())
+    };
+    draft.kind == *kind
+        && draft.content == *content
+        && json(draft.metadata.as_deref()) == json(metadata.as_deref())
+}
