@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
 use shared_runtime::redis::RedisOptions;
-use shared_runtime::secret::OptionError;
+use shared_runtime::secret::{OptionError, Secret, secret_from};
 use shared_runtime::tokens::TokenOptions;
 use shared_types::UserId;
 use url::Url;
@@ -19,7 +19,7 @@ use crate::push::fcm::{self, FcmOptions};
 /// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
 /// holds the recipient's session, or by push.
 #[derive(Debug, Parser)]
-#[command(name = "api-server", version, subcommand_negates_reqs = true, max_term_width = 110)]
+#[command(name = "api-server", version, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -54,15 +54,16 @@ pub enum Command {
 #[command(next_help_heading = "Postgres")]
 pub struct DatabaseOptions {
     /// Postgres, e.g. postgres://naru@127.0.0.1/naru
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required = true, value_name = "URL")]
-    database_url: Option<String>,
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<Secret>,
+    /// File to read it from instead
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
+    database_url_file: Option<PathBuf>,
 }
 
 impl DatabaseOptions {
-    pub fn url(&self) -> Result<&str, OptionError> {
-        self.database_url
-            .as_deref()
-            .filter(|url| !url.is_empty())
+    pub fn url(&self) -> Result<Secret, OptionError> {
+        secret_from("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?
             .ok_or(OptionError::Missing { name: "DATABASE_URL", flag: "--database-url" })
     }
 }

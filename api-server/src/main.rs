@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();
     let outcome = match command {
         Some(Command::Migrate { database }) => match database.url() {
-            Ok(url) => migrate(url).await.map_err(Into::into),
+            Ok(url) => migrate(url.expose()).await.map_err(Into::into),
             Err(error) => Err(error.into()),
         },
         Some(Command::Token { sub, ttl, service, tokens }) => {
@@ -67,11 +67,15 @@ fn print_line(line: &str) {
 
 #[expect(clippy::print_stderr, reason = "the start has failed; there may be no log yet")]
 fn report(error: &dyn std::error::Error) {
-    eprint!("api-server: {error}");
+    let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        eprint!(": {error}");
+        let why = error.to_string();
+        // Some errors say their cause themselves.
+        if !words.contains(&why) {
+            words = format!("{words}: {why}");
+        }
         cause = error.source();
     }
-    eprintln!();
+    eprintln!("api-server: {words}");
 }

@@ -80,10 +80,11 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         Some(options) => Arc::new(FcmSender::new(&options)?),
         None => Arc::new(LogSender),
     };
+    let database_url = config.database.url()?;
     if !config.no_migrate {
-        migrate(config.database.url()?).await?;
+        migrate(database_url.expose()).await?;
     }
-    let store = Store::new(config.database.url()?, config.database_connections)?;
+    let store = Store::new(database_url.expose(), config.database_connections)?;
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);

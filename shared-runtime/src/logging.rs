@@ -10,7 +10,7 @@ use crate::secret::OptionError;
 #[command(next_help_heading = "Logs")]
 pub struct LogOptions {
     /// What to log: a level, or `target=level` pairs, comma-separated
-    #[arg(long, env = "NARU_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "NARU_LOG", default_value = "info,actix_server=warn", value_name = "FILTER")]
     log: String,
     /// How a log line looks
     #[arg(long, env = "NARU_LOG_FORMAT", default_value = "text")]

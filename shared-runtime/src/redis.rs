@@ -1,5 +1,6 @@
 //! Redis through a few multiplexed connections that every task shares.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
-use crate::secret::OptionError;
+use crate::secret::{OptionError, Secret, secret_from};
 
 /// Commands of all tasks are pipelined over these; more connections only split the batches.
 const CONNECTIONS: usize = 4;
@@ -25,8 +26,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 #[command(next_help_heading = "Redis")]
 pub struct RedisOptions {
     /// Redis, e.g. redis://127.0.0.1:6379/0
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, required = true, value_name = "URL")]
-    redis_url: Option<String>,
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<Secret>,
+    /// File to read it from instead
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "PATH")]
+    redis_url_file: Option<PathBuf>,
     /// What every key begins with; deployments that share a Redis need different ones
     #[arg(long, env = "NARU_REDIS_PREFIX", default_value = "naru", value_name = "WORD")]
     redis_prefix: String,
@@ -40,8 +44,9 @@ impl RedisOptions {
     /// A client for the Redis that is named. Connects when it is first used.
     pub fn client(&self) -> Result<Redis, OptionError> {
         let invalid = |rule: String| OptionError::Invalid { name: "REDIS_URL", rule };
-        let url = self.redis_url.as_deref().filter(|url| !url.is_empty());
+        let url = secret_from("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
         let url = url.ok_or(OptionError::Missing { name: "REDIS_URL", flag: "--redis-url" })?;
+        let url = url.expose();
         if url.contains(',') {
             return Err(invalid("must name one node: Redis Cluster is not served by this version".into()));
         }

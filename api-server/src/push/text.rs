@@ -6,7 +6,7 @@ use shared_types::UserId;
 use unicode_segmentation::UnicodeSegmentation;
 
 const BODY_CHARACTERS: usize = 200;
-// A character (grapheme cluster) has no upper size, FCM's payload has: 4,096 bytes for everything.
+// A character (grapheme cluster) has no upper size, FCM's payload has: 4,096 bytes for everything. As JSON counts them.
 const BODY_BYTES: usize = 1_000;
 const TITLE_CHARACTERS: usize = 100;
 const TITLE_BYTES: usize = 250;
@@ -40,9 +40,9 @@ impl PushText {
         &self.body
     }
 
-    /// The body in at most `max_bytes`, for a payload that is still too big.
-    pub(super) fn body_within(&self, max_bytes: usize) -> String {
-        cut(&self.body, BODY_CHARACTERS + 1, max_bytes)
+    /// The body with `excess` bytes less of JSON, for a payload that is still too big.
+    pub(super) fn body_shortened_by(&self, excess: usize) -> String {
+        cut(&self.body, BODY_CHARACTERS + 1, bytes_in_json(&self.body).saturating_sub(excess))
     }
 }
 
@@ -60,19 +60,33 @@ fn title(channel_name: Option<&str>, sender_id: &UserId) -> String {
 /// The first `max_characters` grapheme clusters, in at most `max_bytes` with the ellipsis that stands for the rest.
 fn cut(text: &str, max_characters: usize, max_bytes: usize) -> String {
     let end_of_characters = text.grapheme_indices(true).nth(max_characters).map_or(text.len(), |(at, _)| at);
-    if end_of_characters == text.len() && text.len() <= max_bytes {
+    if end_of_characters == text.len() && bytes_in_json(text) <= max_bytes {
         return text.to_owned();
     }
     let room = max_bytes.saturating_sub(ELLIPSIS.len_utf8());
-    let kept = text[..end_of_characters]
-        .grapheme_indices(true)
-        .map(|(at, cluster)| at + cluster.len())
-        .take_while(|&end| end <= room)
-        .last()
-        .unwrap_or(0);
-    let mut kept = text[..kept].trim_end().to_owned();
+    let mut used = 0;
+    let mut kept = String::new();
+    for cluster in text[..end_of_characters].graphemes(true) {
+        used += bytes_in_json(cluster);
+        if used > room {
+            break;
+        }
+        kept.push_str(cluster);
+    }
+    kept.truncate(kept.trim_end().len());
     kept.push(ELLIPSIS);
     kept
+}
+
+/// What a text takes in the payload: a quotation mark is two bytes there, a control character up to six.
+fn bytes_in_json(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+            0..0x20 => 6,
+            _ => 1,
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -118,6 +132,14 @@ mod tests {
         assert_eq!(body, family.repeat((BODY_BYTES - 3) / family.len()) + "…");
         let tower = format!("a{}", "\u{301}".repeat(2_000));
         assert_eq!(body_of(&tower), "…", "one character bigger than all the room");
+    }
+
+    #[test]
+    fn bytes_are_counted_as_json_writes_them() {
+        for text in ["plain", "\"quoted\"", "back\\slash", "a\nb\tc\r", "\u{0}\u{8}\u{c}\u{1f}\u{7f}", "가🇰🇷"]
+        {
+            assert_eq!(bytes_in_json(text), serde_json::to_string(text).unwrap().len() - 2, "{text:?}");
+        }
     }
 
     #[test]

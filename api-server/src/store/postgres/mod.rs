@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Connection, Executor};
 
 use super::StoreError;
 
@@ -63,14 +63,9 @@ impl Postgres {
 /// for each other.
 pub async fn migrate(database_url: &str) -> Result<(), StoreError> {
     // Migrations may run long, so the limits of ordinary statements do not apply.
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(parse(database_url)?)
-        .await?;
-    let outcome = MIGRATIONS.run(&pool).await;
-    pool.close().await;
-    Ok(outcome?)
+    let mut connection = parse(database_url)?.connect().await?;
+    MIGRATIONS.run(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 fn connect_options(database_url: &str) -> Result<PgConnectOptions, StoreError> {
