@@ -74,7 +74,6 @@ fn from_framework(status: StatusCode, detail: String) -> Rejection {
         404 => ProblemCode::NotFound,
         405 => ProblemCode::MethodNotAllowed,
         413 => ProblemCode::PayloadTooLarge,
-        415 => ProblemCode::UnsupportedMediaType,
         status if status < 500 => ProblemCode::InvalidRequest,
         _ => return Rejection::internal(std::io::Error::other(detail)),
     };

@@ -59,6 +59,11 @@ impl Postgres {
             .bind(registration)
             .execute(&mut *transaction)
             .await?;
+        // Then one at a time for each user, or several at once each count the others' devices as not there yet.
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))")
+            .bind(user.as_str())
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query(
             "DELETE FROM devices WHERE (installation_id = $3 OR registration_token = $4)
                AND NOT (user_id = $1 AND device_id = $2)",

@@ -120,6 +120,10 @@ impl Postgres {
         if added.is_empty() {
             return Ok(Change::Unchanged);
         }
+        // Only a service gets here without being in the group, and only into a group that everyone left.
+        if standing.role.is_none() {
+            promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
+        }
         let body = EntryBody::MemberJoined { user_ids: added };
         let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
         transaction.commit().await?;
@@ -216,13 +220,14 @@ impl Postgres {
         user: &UserId,
         seq: Seq,
     ) -> Result<Option<Seq>, StoreError> {
-        // The row is written only when the cursor moves; the other branch reads it as it is.
+        // The row is written only when the cursor moves; the other branch reads it as it was when the statement
+        // began. Had another device moved it on since, it stands at `seq` at least.
         Ok(sqlx::query_scalar(
             "WITH moved AS (
                  UPDATE participants SET read_seq = $3 WHERE channel_id = $1 AND user_id = $2 AND read_seq < $3
                  RETURNING read_seq
              )
-             SELECT greatest(p.read_seq, (SELECT read_seq FROM moved)) FROM participants p
+             SELECT greatest(p.read_seq, (SELECT read_seq FROM moved), $3) FROM participants p
              WHERE p.channel_id = $1 AND p.user_id = $2",
         )
         .bind(channel.0)
@@ -288,13 +293,9 @@ pub(super) async fn insert_participants(
     .bind(joined_seq)
     .fetch_all(connection)
     .await?;
-    let inserted: std::collections::HashSet<String> = inserted.into_iter().collect();
-    Ok(members
-        .iter()
-        .map(|(user, _)| user)
-        .filter(|user| inserted.contains(user.as_str()))
-        .cloned()
-        .collect())
+    let mut inserted: std::collections::HashSet<String> = inserted.into_iter().collect();
+    // Taken out of the set, so that a user who is named twice is answered once.
+    Ok(members.iter().map(|(user, _)| user).filter(|user| inserted.remove(user.as_str())).cloned().collect())
 }
 
 async fn role_of(

@@ -1,0 +1,144 @@
+//! What Prometheus may ask about this gateway.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::session::hub::{Delivered, Hub};
+use crate::session::socket::Ending;
+
+/// What became of a connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectOutcome {
+    Ready,
+    Invalid,
+    Unauthorized,
+    ForeignOrigin,
+    TooManySessions,
+    Overloaded,
+    Draining,
+}
+
+impl ConnectOutcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Invalid => "invalid",
+            Self::Unauthorized => "unauthorized",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::TooManySessions => "too_many_sessions",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectLabels {
+    outcome: &'static str,
+}
+
+/// `code` is the close code, or 1005 and 1006 where there was none (RFC 6455, 7.4.1); `by` is client or server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabels {
+    code: u16,
+    by: &'static str,
+}
+
+pub(crate) struct Metrics {
+    registry: Registry,
+    sessions: Gauge,
+    users: Gauge,
+    connects: Family<ConnectLabels, Counter>,
+    closes: Family<CloseLabels, Counter>,
+    frames: Counter,
+    absent: Counter,
+    overflows: Counter,
+    pub(crate) registry_failures: Counter,
+    pub(crate) deliver_seconds: Histogram,
+    pub(crate) deliver_batch: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("naru_gateway"),
+            sessions: Gauge::default(),
+            users: Gauge::default(),
+            connects: Family::default(),
+            closes: Family::default(),
+            frames: Counter::default(),
+            absent: Counter::default(),
+            overflows: Counter::default(),
+            registry_failures: Counter::default(),
+            // 50 µs to 0.8 s.
+            deliver_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
+            // 1 to 8,192 recipients.
+            deliver_batch: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("sessions", "Sessions held now", self.sessions.clone());
+        registry.register("users", "Users with a session here now", self.users.clone());
+        registry.register("connects", "Connects by outcome", self.connects.clone());
+        registry.register("closes", "Sessions ended, by close code", self.closes.clone());
+        registry.register("frames_delivered", "Entries put into mailboxes", self.frames.clone());
+        registry.register(
+            "deliveries_absent",
+            "Recipients without a foreground session here",
+            self.absent.clone(),
+        );
+        registry.register("mailbox_overflows", "Sessions closed for not keeping up", self.overflows.clone());
+        registry.register(
+            "registry_failures",
+            "Round trips to the session registry that failed, lease renewals among them",
+            self.registry_failures.clone(),
+        );
+        registry.register_with_unit(
+            "deliver_request_duration",
+            "Time that a deliver request took here",
+            Unit::Seconds,
+            self.deliver_seconds.clone(),
+        );
+        registry.register(
+            "deliver_request_recipients",
+            "Recipients in a deliver request",
+            self.deliver_batch.clone(),
+        );
+    }
+
+    pub(crate) fn connected(&self, outcome: ConnectOutcome) {
+        self.connects.get_or_create(&ConnectLabels { outcome: outcome.word() }).inc();
+    }
+
+    pub(crate) fn closed(&self, ending: Ending) {
+        let (code, by) = match ending {
+            // A client may choose among thousands of codes; they must not become as many time series.
+            Ending::ByClient(code) => (code.unwrap_or(1005).min(3000), "client"),
+            Ending::Gone => (1006, "client"),
+            Ending::Silent => (1006, "server"),
+            Ending::Ours(code) => (code, "server"),
+        };
+        self.closes.get_or_create(&CloseLabels { code, by }).inc();
+    }
+
+    pub(crate) fn delivered(&self, delivered: &Delivered) {
+        self.frames.inc_by(delivered.frames);
+        self.absent.inc_by(delivered.absent.len() as u64);
+        self.overflows.inc_by(delivered.overflows);
+    }
+
+    /// The registry, with the gauges as they are now.
+    pub(crate) fn current(&self, hub: &Hub) -> &Registry {
+        self.sessions.set(hub.session_count() as i64);
+        self.users.set(hub.user_count() as i64);
+        &self.registry
+    }
+}

@@ -1,0 +1,218 @@
+//! The one task that writes to the registry for this gateway.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use shared_runtime::redis::{Redis, RedisUnavailable};
+use shared_types::registry_keys::{LEASE_RENEWAL, LEASE_TTL, Lease, RegistryKeys, USER_ENTRY_RENEWAL};
+use shared_types::{GatewayId, UserId};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+use url::Url;
+
+use super::round_trip::{Intent, RoundTrips};
+use super::{Claim, ClaimError, Shared};
+use crate::jitter::jitter;
+use crate::metrics::Metrics;
+
+/// Users in one pipeline: enough that a round trip's latency vanishes, few enough that Redis serves others between.
+const MAX_BATCH: usize = 500;
+/// While Redis is away it is asked this often, more or less; it must have its sessions back within 5 s of its return.
+const RETRY: Duration = Duration::from_secs(1);
+/// What a stopping gateway spends on leaving Redis tidy. What it does not get done ends with its lease.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the keeper says of this gateway, and where.
+pub(crate) struct Setup {
+    pub(crate) redis: Redis,
+    pub(crate) keys: RegistryKeys,
+    pub(crate) gateway_id: GatewayId,
+    pub(crate) advertise_url: Url,
+    pub(crate) public_url: Url,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    claims: mpsc::Receiver<Claim>,
+    round_trips: RoundTrips,
+    lease: Lease,
+    metrics: Arc<Metrics>,
+    renew_at: Instant,
+    claim_all_at: Instant,
+    /// Nothing is tried before this, after something failed.
+    retry_at: Option<Instant>,
+    is_failing: bool,
+    /// How many more times everyone is claimed anew, at a renewal each.
+    claim_all_rounds: u8,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, claims: mpsc::Receiver<Claim>, setup: Setup) -> Self {
+        let Setup { redis, keys, gateway_id, advertise_url, public_url, metrics } = setup;
+        let now = Instant::now();
+        Self {
+            shared,
+            claims,
+            round_trips: RoundTrips { redis, keys, gateway_id },
+            lease: Lease {
+                url: String::from(advertise_url).trim_end_matches('/').to_owned(),
+                public_url: public_url.into(),
+                sessions: 0,
+                is_draining: false,
+            },
+            metrics,
+            renew_at: now,
+            claim_all_at: now + USER_ENTRY_RENEWAL,
+            retry_at: None,
+            is_failing: false,
+            claim_all_rounds: 0,
+        }
+    }
+
+    /// The first renewal, so that a gateway that has started is known. Without Redis it starts and is not ready.
+    pub(crate) async fn begin(&mut self) {
+        self.renew().await;
+    }
+
+    /// Keeps the registry until it is told to retire.
+    pub(crate) async fn run(mut self) {
+        let retire = self.shared.retire.clone();
+        while !retire.is_cancelled() {
+            let now = Instant::now();
+            if self.retry_at.is_some_and(|retry_at| now < retry_at) {
+                self.refuse_until_retry(&retire).await;
+                continue;
+            }
+            // The lease comes first: all sessions depend on it, a claim is one.
+            let is_draining = self.shared.is_draining.load(Ordering::Relaxed);
+            if now >= self.renew_at || is_draining != self.lease.is_draining {
+                self.renew().await;
+                continue;
+            }
+            let mut waiting = Vec::new();
+            while waiting.len() < MAX_BATCH
+                && let Ok(claim) = self.claims.try_recv()
+            {
+                waiting.push(claim);
+            }
+            let unsettled = self.shared.take_unsettled(MAX_BATCH - waiting.len());
+            if waiting.is_empty() && unsettled.is_empty() {
+                let wake = self.shared.wake.notified();
+                tokio::select! {
+                    Some(claim) = self.claims.recv() => waiting.push(claim),
+                    () = wake => continue,
+                    () = sleep_until(self.renew_at) => continue,
+                    () = retire.cancelled() => break,
+                }
+            }
+            self.settle(waiting, unsettled).await;
+        }
+        self.farewell().await;
+    }
+
+    async fn renew(&mut self) {
+        self.lease.sessions = self.shared.hub.session_count() as u64;
+        self.lease.is_draining = self.shared.is_draining.load(Ordering::Relaxed);
+        let asked_at = Instant::now();
+        match self.round_trips.renew(&self.lease).await {
+            Ok(existed) => {
+                let held = self.hold_until(asked_at + LEASE_TTL);
+                if held.is_some() && !existed {
+                    warn!("Redis has lost the lease; claiming every user again");
+                    self.claim_all_rounds = self.claim_all_rounds.max(1);
+                }
+                if std::mem::take(&mut self.is_failing) {
+                    info!("the registry answers again");
+                }
+                let is_hour_over = asked_at >= self.claim_all_at;
+                if self.claim_all_rounds > 0 || is_hour_over {
+                    self.claim_all_rounds = self.claim_all_rounds.saturating_sub(1);
+                    self.claim_all_at = asked_at + USER_ENTRY_RENEWAL;
+                    self.shared.unsettle(self.shared.hub.users());
+                }
+                // A little early rather than late, so that gateways that started together do not come together.
+                self.renew_at = asked_at + LEASE_RENEWAL - jitter(LEASE_RENEWAL / 10);
+            }
+            Err(error) => self.failed(&error, "cannot renew the lease"),
+        }
+    }
+
+    /// Makes the entries of these users say what the hub says now.
+    async fn settle(&mut self, waiting: Vec<Claim>, unsettled: Vec<UserId>) {
+        let mut intents: HashMap<UserId, Intent> = HashMap::with_capacity(waiting.len() + unsettled.len());
+        for user_id in waiting.iter().map(|claim| claim.user_id.clone()).chain(unsettled) {
+            let intent = if self.shared.hub.has(&user_id) { Intent::Claim } else { Intent::Release };
+            intents.insert(user_id, intent);
+        }
+        let intents: Vec<(UserId, Intent)> = intents.into_iter().collect();
+        let verdict = self.round_trips.settle(&intents).await.map_err(Arc::new);
+        if let Err(error) = &verdict {
+            self.failed(error, "cannot claim or release users");
+            // Nobody knows what Redis has seen of it, so all of it is looked at again.
+            self.shared.unsettle(intents.into_iter().map(|(user_id, _)| user_id));
+        }
+        for claim in waiting {
+            // Whoever asked may have gone; leaving the hub has unsettled the user again.
+            let _ = claim.done.send(verdict.clone().map_err(ClaimError::Unavailable));
+        }
+    }
+
+    /// Until Redis is tried again nobody is kept waiting for it.
+    async fn refuse_until_retry(&mut self, retire: &tokio_util::sync::CancellationToken) {
+        let Some(retry_at) = self.retry_at else { return };
+        tokio::select! {
+            () = sleep_until(retry_at) => self.retry_at = None,
+            Some(claim) = self.claims.recv() => {
+                let _ = claim.done.send(Err(ClaimError::NoLease));
+            }
+            () = retire.cancelled() => {}
+        }
+    }
+
+    fn failed(&mut self, error: &RedisUnavailable, what: &str) {
+        self.metrics.registry_failures.inc();
+        // One line when it begins; the metric tells how long it lasts.
+        if !self.is_failing {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            warn!(%error, cause, "{what}");
+        }
+        self.is_failing = true;
+        // Twice: what was on its way when Redis stopped answering may arrive after the first round, late and out
+        // of order; the second, a renewal later, has the last word.
+        self.claim_all_rounds = 2;
+        self.renew_at = Instant::now();
+        self.retry_at = Some(Instant::now() + RETRY / 2 + jitter(RETRY / 2));
+    }
+
+    fn hold_until(&self, until: Instant) -> Option<Instant> {
+        self.shared.lease_until.lock().unwrap_or_else(PoisonError::into_inner).replace(until)
+    }
+
+    /// Releases everyone and gives up the lease, so that nobody has to wait for its end.
+    async fn farewell(mut self) {
+        self.claims.close();
+        self.shared.unsettle(self.shared.hub.users());
+        let farewell = async {
+            loop {
+                let users = self.shared.take_unsettled(MAX_BATCH);
+                if users.is_empty() {
+                    break;
+                }
+                // Sessions that could not be closed in time are no reason to stay listed.
+                let intents: Vec<_> = users.into_iter().map(|user_id| (user_id, Intent::Release)).collect();
+                self.round_trips.settle(&intents).await?;
+            }
+            self.round_trips.resign().await
+        };
+        match timeout(FAREWELL_LIMIT, farewell).await {
+            Ok(Ok(())) => info!("left the registry"),
+            Ok(Err(error)) => warn!(%error, "cannot leave the registry; the lease ends by itself"),
+            Err(_) => warn!("cannot leave the registry in time; the lease ends by itself"),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Who is here: user → sessions.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytestring::ByteString;
+use shared_types::{SessionId, UserId};
+
+use super::mailbox::{Mailbox, Posted};
+
+/// Connects and deliveries of all threads meet here for well under a microsecond each; with this many locks two
+/// of them seldom want the same one.
+const SHARDS: usize = 64;
+
+/// One session as others see it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) mailbox: Mailbox,
+    /// A background session still gets frames, but its user is told absent, and so pushed to.
+    is_background: AtomicBool,
+}
+
+impl Session {
+    pub(crate) fn new(mailbox_frames: usize) -> Self {
+        Self {
+            id: SessionId::generate(),
+            mailbox: Mailbox::new(mailbox_frames),
+            is_background: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn set_background(&self, is_background: bool) {
+        self.is_background.store(is_background, Ordering::Relaxed);
+    }
+}
+
+/// Why a session is not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    TooManyOfThisUser,
+    Full,
+}
+
+/// Where a frame went.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    /// Who has no foreground session that took it.
+    pub(crate) absent: Vec<UserId>,
+    pub(crate) frames: u64,
+    pub(crate) overflows: u64,
+}
+
+type Shard = HashMap<UserId, Vec<Arc<Session>>>;
+
+/// Every session of this process.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    sessions: AtomicUsize,
+    max_sessions: usize,
+    max_sessions_per_user: usize,
+}
+
+impl Hub {
+    pub(crate) fn new(max_sessions: usize, max_sessions_per_user: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            sessions: AtomicUsize::new(0),
+            max_sessions,
+            max_sessions_per_user,
+        }
+    }
+
+    /// From now on deliveries find this session.
+    pub(crate) fn insert(&self, user_id: &UserId, session: Arc<Session>) -> Result<(), Refused> {
+        // Counted first, so that racing connects cannot pass the limit together.
+        if self.sessions.fetch_add(1, Ordering::Relaxed) >= self.max_sessions {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::Full);
+        }
+        let mut shard = self.shard(user_id);
+        let of_user = shard.entry(user_id.clone()).or_insert_with(|| Vec::with_capacity(1));
+        if of_user.len() >= self.max_sessions_per_user {
+            self.sessions.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::TooManyOfThisUser);
+        }
+        of_user.push(session);
+        Ok(())
+    }
+
+    /// Removes exactly this session. Says whether it was the user's last: looked up and removed under one lock.
+    pub(crate) fn remove(&self, user_id: &UserId, session_id: SessionId) -> bool {
+        let mut shard = self.shard(user_id);
+        let Some(of_user) = shard.get_mut(user_id) else { return false };
+        let Some(position) = of_user.iter().position(|session| session.id == session_id) else {
+            return false;
+        };
+        of_user.swap_remove(position);
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
+        let was_last = of_user.is_empty();
+        if was_last {
+            shard.remove(user_id);
+        }
+        was_last
+    }
+
+    /// Puts the frame into the mailbox of every session of every recipient. Never waits.
+    pub(crate) fn deliver(&self, recipients: &[UserId], frame: &ByteString) -> Delivered {
+        let mut delivered = Delivered::default();
+        for user_id in recipients {
+            let mut is_present = false;
+            if let Some(of_user) = self.shard(user_id).get(user_id) {
+                for session in of_user {
+                    match session.mailbox.post(frame.clone()) {
+                        Posted::Accepted => {
+                            delivered.frames += 1;
+                            is_present |= !session.is_background.load(Ordering::Relaxed);
+                        }
+                        Posted::Overflowed => delivered.overflows += 1,
+                        Posted::Closed => {}
+                    }
+                }
+            }
+            if !is_present {
+                delivered.absent.push(user_id.clone());
+            }
+        }
+        delivered
+    }
+
+    pub(crate) fn has(&self, user_id: &UserId) -> bool {
+        self.shard(user_id).contains_key(user_id)
+    }
+
+    pub(crate) fn session_count(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn user_count(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Everyone who is here, as of now; one shard at a time, so that nobody waits for the whole copy.
+    pub(crate) fn users(&self) -> Vec<UserId> {
+        self.shards.iter().flat_map(|shard| lock(shard).keys().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Every session, as of now.
+    pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
+        self.shards
+            .iter()
+            .flat_map(|shard| lock(shard).values().flatten().cloned().collect::<Vec<_>>())
+            .collect()
+    }
+
+    fn shard(&self, user_id: &UserId) -> MutexGuard<'_, Shard> {
+        // The upper bits: the map inside the shard uses a hasher of its own.
+        let index = (self.hasher.hash_one(user_id) >> 32) as usize % self.shards.len();
+        lock(&self.shards[index])
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // No code under this lock can panic half-way through a change.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str) -> UserId {
+        name.parse().unwrap()
+    }
+
+    fn session() -> Arc<Session> {
+        Arc::new(Session::new(1))
+    }
+
+    #[test]
+    fn removing_a_session_leaves_the_users_others() {
+        let hub = Hub::new(10, 10);
+        let (first, second) = (session(), session());
+        hub.insert(&user("alice"), first.clone()).unwrap();
+        hub.insert(&user("alice"), second.clone()).unwrap();
+        assert!(!hub.remove(&user("alice"), first.id));
+        assert!(!hub.remove(&user("alice"), first.id), "removing it again changes nothing");
+        assert!(hub.has(&user("alice")));
+        assert!(hub.remove(&user("alice"), second.id));
+        assert!(!hub.has(&user("alice")));
+        assert_eq!(hub.session_count(), 0);
+    }
+
+    #[test]
+    fn limits_refuse_the_session_too_many_and_count_nothing_for_it() {
+        let hub = Hub::new(2, 1);
+        hub.insert(&user("alice"), session()).unwrap();
+        assert_eq!(hub.insert(&user("alice"), session()), Err(Refused::TooManyOfThisUser));
+        hub.insert(&user("bob"), session()).unwrap();
+        assert_eq!(hub.insert(&user("carol"), session()), Err(Refused::Full));
+        assert_eq!((hub.session_count(), hub.user_count()), (2, 2));
+    }
+
+    #[test]
+    fn whoever_has_no_foreground_session_that_took_the_frame_is_absent() {
+        let hub = Hub::new(10, 10);
+        let (online, asleep, full) = (session(), session(), session());
+        asleep.set_background(true);
+        full.mailbox.post("waits".into());
+        for (name, session) in [("online", &online), ("asleep", &asleep), ("full", &full)] {
+            hub.insert(&user(name), session.clone()).unwrap();
+        }
+        let recipients = ["online", "asleep", "full", "nobody"].map(user);
+        let delivered = hub.deliver(&recipients, &"entry".into());
+        assert_eq!(delivered.absent, ["asleep", "full", "nobody"].map(user));
+        assert_eq!((delivered.frames, delivered.overflows), (2, 1));
+    }
+}

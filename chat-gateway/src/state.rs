@@ -1,0 +1,34 @@
+//! What every handler and session of this process shares.
+
+use std::sync::Arc;
+
+use shared_runtime::internal_secret::InternalSecret;
+use shared_runtime::ops::Draining;
+use shared_runtime::redis::Redis;
+use shared_runtime::tokens::TokenVerifier;
+use shared_types::GatewayId;
+use shared_types::registry_keys::RegistryKeys;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::AllowedOrigins;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::session::hub::Hub;
+use crate::session::socket::SocketLimits;
+
+pub(crate) struct Gateway {
+    pub(crate) gateway_id: GatewayId,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) redis: Redis,
+    pub(crate) keys: RegistryKeys,
+    pub(crate) verifier: TokenVerifier,
+    pub(crate) internal_secret: InternalSecret,
+    pub(crate) allowed_origins: AllowedOrigins,
+    pub(crate) socket_limits: SocketLimits,
+    pub(crate) mailbox_frames: usize,
+    pub(crate) draining: Draining,
+    /// Cancelled by SIGTERM and by `POST /drain`; the drain waits for it.
+    pub(crate) drain_requested: CancellationToken,
+}

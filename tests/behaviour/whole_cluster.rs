@@ -1,0 +1,93 @@
+//! What the tests of a whole cluster have in common.
+
+use harness::api_client::{Answer, Api};
+use harness::cluster::Cluster;
+use harness::wait::eventually;
+use harness::websocket::WebSocketClient;
+use serde_json::{Value, json};
+use sqlx::{PgPool, Postgres, Transaction};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Waits until everything stored has gone wherever it goes, pushes included. For clusters whose api-servers are
+/// these and have not been restarted: they count.
+pub async fn settled(cluster: &Cluster, apis: usize) {
+    let database = cluster.database().await;
+    eventually("everything is delivered", async || {
+        let stored: i64 = count(&database, "SELECT coalesce(sum(last_seq), 0)::bigint FROM channels").await;
+        let mut delivered = 0.0;
+        for api in 0..apis {
+            let url = cluster.api_internal_url(api);
+            delivered += cluster.metric(&url, "naru_api_delivery_seconds_count").await;
+        }
+        // Asked for last: an entry counts as delivered when its push jobs are written.
+        delivered == stored as f64
+            && count(&database, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await == 0
+    })
+    .await;
+}
+
+/// One number.
+pub async fn count(database: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(database).await.unwrap()
+}
+
+/// Holds a channel's row as a transaction does that writes to it; commit or drop it to let go. Others wait for 3 s.
+pub async fn lock_channel(database: &PgPool, channel: &str) -> Transaction<'static, Postgres> {
+    let mut transaction = database.begin().await.unwrap();
+    sqlx::query("SELECT 1 FROM channels WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(Uuid::parse_str(channel).unwrap())
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction
+}
+
+/// Waits until a statement of this database waits for a lock.
+pub async fn until_blocked(database: &PgPool) {
+    const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually("a statement waits for the lock", async || count(database, BLOCKED).await > 0).await;
+}
+
+/// Waits until this many sends wait in this api-server.
+pub async fn until_waiting(cluster: &Cluster, api: usize, sends: usize) {
+    let url = cluster.api_internal_url(api);
+    eventually(&format!("{sends} sends wait"), async || {
+        cluster.metric(&url, "naru_api_waiting_sends").await == sends as f64
+    })
+    .await;
+}
+
+/// A message on its way; `await` it for the answer.
+pub fn sending(api: &Api, user: &str, channel: &str, content: &str) -> JoinHandle<Answer> {
+    posting(api, user, json!({"channelId": channel, "content": content}))
+}
+
+/// As [`sending`], with an id of the sender's.
+pub fn sending_as(api: &Api, user: &str, channel: &str, content: &str, id: &str) -> JoinHandle<Answer> {
+    posting(api, user, json!({"channelId": channel, "content": content, "clientMessageId": id}))
+}
+
+fn posting(api: &Api, user: &str, body: Value) -> JoinHandle<Answer> {
+    let (api, user) = (api.clone(), user.to_owned());
+    tokio::spawn(async move { api.post("/send/message", &user, body).await })
+}
+
+/// Checks that this is the problem that says "not now", and when to try again.
+pub fn expect_overloaded(answer: Answer) {
+    let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().unwrap();
+    assert!(seconds >= 1);
+    answer.expect_problem(503, "overloaded");
+}
+
+/// Tells the gateway that the app has left the screen; has been heard when this returns.
+pub async fn go_to_background(session: &mut WebSocketClient) {
+    session.send_json(&json!({"type": "background", "value": true})).await;
+    session.send_json(&json!({"type": "ping"})).await;
+    assert_eq!(session.next_json().await["type"], "pong");
+}
+
+pub fn seq(entry: &Value) -> i64 {
+    entry["seq"].as_i64().unwrap_or_else(|| panic!("no entry: {entry}"))
+}

@@ -1,0 +1,20 @@
+//! The harness: real servers as child processes, clients that can misbehave, and a fake FCM.
+
+pub mod api_client;
+pub mod child;
+pub mod cluster;
+pub mod fake_fcm;
+pub mod jwks;
+pub mod keys;
+pub mod ports;
+pub mod postgres;
+mod postgres_programs;
+pub mod process;
+pub mod raw_socket;
+pub mod redis;
+pub mod runtime;
+pub mod tcp_proxy;
+pub mod tokens;
+pub mod wait;
+mod watchdog;
+pub mod websocket;
