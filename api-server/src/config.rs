@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
@@ -19,7 +20,7 @@ use crate::push::fcm::{self, FcmOptions};
 /// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
 /// holds the recipient's session, or by push.
 #[derive(Debug, Parser)]
-#[command(name = "api-server", version, max_term_width = 110)]
+#[command(name = "api-server", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -111,7 +112,7 @@ pub struct Config {
     #[arg(long, env = "NARU_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N", help_heading = "Postgres")]
     pub database_connections: u32,
     /// Leave the migrations to `api-server migrate`
-    #[arg(long, env = "NARU_NO_MIGRATE", help_heading = "Postgres")]
+    #[arg(long, env = "NARU_NO_MIGRATE", value_parser = BoolishValueParser::new(), help_heading = "Postgres")]
     pub no_migrate: bool,
 
     #[command(flatten)]
@@ -150,7 +151,7 @@ pub struct Config {
     #[arg(long, env = "NARU_PUSH_TTL", default_value = "7d", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
     pub push_ttl: Duration,
     /// Push "New message" and nothing of the message itself
-    #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", help_heading = "Push")]
+    #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", value_parser = BoolishValueParser::new(), help_heading = "Push")]
     pub push_hide_content: bool,
 
     #[command(flatten)]
@@ -182,7 +183,37 @@ impl Config {
                 rule: "must be from 0 to 1,000,000".into(),
             });
         }
-        Ok(())
+        self.origins()?;
+        // Without a service account nothing is sent there; a wrong address should not wait for one to be noticed.
+        fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
+            name: "NARU_FCM_ENDPOINT",
+            rule: format!("cannot be used: {error}"),
+        })
+    }
+
+    /// The allowed origins as browsers write them; `*` stands alone for any.
+    pub fn origins(&self) -> Result<Vec<String>, OptionError> {
+        let given: Vec<_> =
+            self.allowed_origins.iter().map(|origin| origin.trim()).filter(|o| !o.is_empty()).collect();
+        if given == ["*"] {
+            return Ok(vec!["*".into()]);
+        }
+        let origins = given.into_iter().map(|origin| {
+            let url =
+                Url::parse(origin).ok().filter(|url| url.has_host() && matches!(url.path(), "" | "/"))?;
+            let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            // A scheme of an app's own (capacitor://localhost) has no origin by the URL standard; it is sent as it is.
+            let written = if url.origin().is_tuple() {
+                url.origin().ascii_serialization()
+            } else {
+                origin.trim_end_matches('/').to_owned()
+            };
+            is_bare.then_some(written)
+        });
+        origins.collect::<Option<_>>().ok_or(OptionError::Invalid {
+            name: "NARU_ALLOWED_ORIGINS",
+            rule: "must be `*` or origins such as https://chat.example.com, comma-separated".into(),
+        })
     }
 
     /// FCM's options, when pushes are to be sent.

@@ -73,6 +73,7 @@ pub struct Application {
 /// need be there yet.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
     config.check()?;
+    let origins = config.origins()?;
     let tokens = config.tokens.verifier()?;
     let internal_secret = config.internal.resolve()?;
     let redis = config.redis.client()?;
@@ -124,22 +125,23 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         draining: Draining::default(),
     });
 
-    let (public, internal) = servers(&config, listeners, &state)?;
+    let (public, internal) = servers(&config, origins, listeners, &state)?;
     Ok(Application { state, public, internal, background, push_worker, grace: config.shutdown_grace })
 }
 
 fn servers(
     config: &Config,
+    origins: Vec<String>,
     listeners: Listeners,
     state: &web::Data<State>,
 ) -> Result<(Server, Server), std::io::Error> {
     let (public_state, internal_state) = (state.clone(), state.clone());
-    let origins = config.allowed_origins.clone();
     let grace_seconds = config.shutdown_grace.as_secs();
     let public = HttpServer::new(move || {
         App::new()
             .app_data(public_state.clone())
             .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::forbid_foreign_origins))
             .wrap(from_fn(routes::measure))
             .wrap(from_fn(identify))
             .configure(routes::public)

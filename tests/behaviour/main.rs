@@ -1,19 +1,34 @@
 //! One file per behaviour.
 
+mod bad_input;
+mod bad_paths;
 mod batches;
 mod channels;
+mod connect;
 mod delivery;
 mod devices;
+mod documents;
 mod fcm;
+mod gateway_death;
 mod gateway_internal;
 mod idempotency;
+mod key_sets;
+mod limits_and_faults;
 mod members;
+mod message_content;
 mod one_gateway;
+mod operations;
+mod options;
 mod ordering;
 mod privacy;
+mod programs;
+mod push;
 mod reading;
+mod redis_and_postgres;
 mod sessions;
 mod shared_cluster;
+mod shutdown;
 mod the_harness;
+mod tokens;
 mod websocket_framing;
 mod whole_cluster;
