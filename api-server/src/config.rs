@@ -9,6 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
+use shared_runtime::origins::parse_origins;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::{OptionError, Secret, secret_from};
 use shared_runtime::tokens::TokenOptions;
@@ -183,36 +184,11 @@ impl Config {
                 rule: "must be from 0 to 1,000,000".into(),
             });
         }
-        self.origins()?;
+        parse_origins(&self.allowed_origins)?;
         // Without a service account nothing is sent there; a wrong address should not wait for one to be noticed.
         fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
             name: "NARU_FCM_ENDPOINT",
             rule: format!("cannot be used: {error}"),
-        })
-    }
-
-    /// The allowed origins as browsers write them; `*` stands alone for any.
-    pub fn origins(&self) -> Result<Vec<String>, OptionError> {
-        let given: Vec<_> =
-            self.allowed_origins.iter().map(|origin| origin.trim()).filter(|o| !o.is_empty()).collect();
-        if given == ["*"] {
-            return Ok(vec!["*".into()]);
-        }
-        let origins = given.into_iter().map(|origin| {
-            let url =
-                Url::parse(origin).ok().filter(|url| url.has_host() && matches!(url.path(), "" | "/"))?;
-            let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-            // A scheme of an app's own (capacitor://localhost) has no origin by the URL standard; it is sent as it is.
-            let written = if url.origin().is_tuple() {
-                url.origin().ascii_serialization()
-            } else {
-                origin.trim_end_matches('/').to_owned()
-            };
-            is_bare.then_some(written)
-        });
-        origins.collect::<Option<_>>().ok_or(OptionError::Invalid {
-            name: "NARU_ALLOWED_ORIGINS",
-            rule: "must be `*` or origins such as https://chat.example.com, comma-separated".into(),
         })
     }
 

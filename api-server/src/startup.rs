@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::ops::Draining;
+use shared_runtime::origins::parse_origins;
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
 use tokio::sync::Notify;
@@ -73,7 +74,7 @@ pub struct Application {
 /// need be there yet.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
     config.check()?;
-    let origins = config.origins()?;
+    let origins = parse_origins(&config.allowed_origins)?;
     let tokens = config.tokens.verifier()?;
     let internal_secret = config.internal.resolve()?;
     let redis = config.redis.client()?;

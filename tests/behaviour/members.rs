@@ -20,7 +20,7 @@ impl Group {
         let id = api.create_group(owner, &[], "g").await;
         let group = Self { api, id, people: people.clone() };
         // One after the other, so that one has been in for longer than the next.
-        for user in [other_admin, admin, other_member, member] {
+        for user in [other_member, other_admin, admin, member] {
             group.add(owner, &[user]).await.expect(200);
         }
         for user in [other_admin, admin] {
