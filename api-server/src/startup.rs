@@ -28,7 +28,7 @@ use crate::push::queue::PushQueue;
 use crate::push::worker::PushWorker;
 use crate::routes;
 use crate::state::State;
-use crate::store::{Store, StoreError, migrate};
+use crate::store::{Postgres, Store, StoreError, migrate};
 use crate::writer::Writer;
 
 /// A slow client may take this long to send its request's head.
@@ -84,7 +84,7 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
     if !config.no_migrate {
         migrate(database_url.expose()).await?;
     }
-    let store = Store::new(database_url.expose(), config.database_connections)?;
+    let store: Arc<dyn Store> = Arc::new(Postgres::new(database_url.expose(), config.database_connections)?);
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
@@ -110,8 +110,13 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         max_undelivered: config.max_undelivered as usize,
         max_waiting_sends: config.max_waiting_sends as usize,
     })?;
-    let writer =
-        Writer::start(&store, delivery.clone(), metrics.clone(), config.writers, config.max_waiting_sends);
+    let writer = Writer::start(
+        store.as_ref(),
+        delivery.clone(),
+        metrics.clone(),
+        config.writers,
+        config.max_waiting_sends,
+    );
     let state = web::Data::new(State {
         store,
         writer,

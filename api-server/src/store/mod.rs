@@ -1,11 +1,13 @@
 //! What is kept for ever: channels, participants, entries, devices, push jobs.
 
 mod postgres;
+mod tables;
 
 use serde_json::value::RawValue;
 use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
 
-pub use postgres::{AppendConnection, Postgres as Store, migrate};
+pub use postgres::{Postgres, migrate};
+pub use tables::{Appender, ChannelStore, DeviceStore, EntryStore, ParticipantStore, PushJobStore, Store};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared_types::{Entry, EntryBody, EntryId};
 use sqlx::pool::PoolConnection;
@@ -11,13 +12,13 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::rows::{corrupt, raw_json};
-use crate::store::{Draft, StoreError, Verdict};
+use crate::store::{Appender, Draft, StoreError, Verdict};
 
 /// Beyond the statement's own limit: reached only when the server does not even report that.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// A connection that one writer keeps for itself, so that no batch waits for one or is preceded by a check.
-pub struct AppendConnection {
+pub(super) struct AppendConnection {
     store: Postgres,
     connection: Option<PoolConnection<PgDriver>>,
 }
@@ -36,16 +37,14 @@ struct VerdictRow {
 }
 
 impl AppendConnection {
-    pub fn new(store: Postgres) -> Self {
+    pub(super) fn new(store: Postgres) -> Self {
         Self { store, connection: None }
     }
+}
 
-    /// Stores a batch in one statement; answers one verdict per draft, in their order. After an error nothing of
-    /// the batch is known to be stored or not; the same drafts may be given again only if each has a
-    /// `clientMessageId`.
-    ///
-    /// No (channel, sender, `clientMessageId`) may stand twice in `drafts`.
-    pub async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
+#[async_trait]
+impl Appender for AppendConnection {
+    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.store.pool.acquire().await?,

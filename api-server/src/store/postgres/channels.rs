@@ -1,5 +1,6 @@
 //! Channels: creation, the list with what is unread, renaming.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared_types::{ChannelId, Entry, EntryBody, UserId};
 use sqlx::{FromRow, Row};
@@ -9,7 +10,7 @@ use super::Postgres;
 use super::entries::append_change;
 use super::participants::{insert_participants, lock_and_read_standing};
 use super::rows::{EntryRow, entry_columns, parsed};
-use crate::store::{Change, ChannelCursor, ChannelKind, ChannelView, Role, StoreError};
+use crate::store::{Change, ChannelCursor, ChannelKind, ChannelStore, ChannelView, Role, StoreError};
 
 const MESSAGE_COLUMNS: &str = entry_columns!("e");
 
@@ -35,9 +36,9 @@ struct ViewRow {
     updated_at: DateTime<Utc>,
 }
 
-impl Postgres {
-    /// A new group; `members` holds each user once with the role that they start with.
-    pub async fn create_group(
+#[async_trait]
+impl ChannelStore for Postgres {
+    async fn create_group(
         &self,
         name: Option<&str>,
         members: &[(UserId, Role)],
@@ -58,9 +59,7 @@ impl Postgres {
         Ok(channel)
     }
 
-    /// The pair's one channel, and whether this call made it. Two callers at the same moment get the same one:
-    /// the second waits in the unique key for the first to commit.
-    pub async fn open_direct(&self, one: &UserId, other: &UserId) -> Result<(ChannelId, bool), StoreError> {
+    async fn open_direct(&self, one: &UserId, other: &UserId) -> Result<(ChannelId, bool), StoreError> {
         let (first, second) = if one < other { (one, other) } else { (other, one) };
         let pair = format!("{first} {second}");
         let mut transaction = self.pool.begin().await?;
@@ -88,8 +87,7 @@ impl Postgres {
         Ok((ChannelId(id), true))
     }
 
-    /// One channel as `user` sees it; one that the user is not in only with `sees_all`.
-    pub async fn channel(
+    async fn channel(
         &self,
         channel: ChannelId,
         user: &UserId,
@@ -111,8 +109,7 @@ impl Postgres {
         }
     }
 
-    /// A page of the user's channels, latest activity first.
-    pub async fn channels(
+    async fn channels(
         &self,
         user: &UserId,
         after: Option<ChannelCursor>,
@@ -134,41 +131,7 @@ impl Postgres {
         self.with_last_messages(rows).await
     }
 
-    async fn with_last_messages(&self, rows: Vec<ViewRow>) -> Result<Vec<ChannelView>, StoreError> {
-        let sql = format!(
-            "SELECT {MESSAGE_COLUMNS} FROM unnest($1::uuid[]) AS wanted (channel_id) CROSS JOIN LATERAL (
-                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.type = 'message'
-                 ORDER BY entries.seq DESC LIMIT 1
-             ) e"
-        );
-        let last: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
-            .await?;
-        let mut last = last
-            .into_iter()
-            .map(Entry::try_from)
-            .map(|entry| entry.map(|entry| (entry.channel_id.0, entry)))
-            .collect::<Result<std::collections::HashMap<_, _>, _>>()?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(ChannelView {
-                    id: ChannelId(row.id),
-                    kind: parsed::<ChannelKind>(row.kind)?,
-                    name: row.name,
-                    last_seq: row.last_seq,
-                    read_seq: row.read_seq,
-                    unread_count: row.unread_count,
-                    last_message: last.remove(&row.id),
-                    member_count: row.member_count,
-                    updated_at: row.updated_at.into(),
-                })
-            })
-            .collect()
-    }
-
-    /// Gives a group another name; owners and admins only, or any caller with `may_manage`.
-    pub async fn rename(
+    async fn rename(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -202,8 +165,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Ids of the user's channels that are not in `known`, latest activity first, at most `limit`.
-    pub async fn channels_besides(
+    async fn channels_besides(
         &self,
         user: &UserId,
         known: &[ChannelId],
@@ -220,5 +182,40 @@ impl Postgres {
         .fetch_all(&self.pool)
         .await?;
         Ok(ids.into_iter().map(ChannelId).collect())
+    }
+}
+
+impl Postgres {
+    async fn with_last_messages(&self, rows: Vec<ViewRow>) -> Result<Vec<ChannelView>, StoreError> {
+        let sql = format!(
+            "SELECT {MESSAGE_COLUMNS} FROM unnest($1::uuid[]) AS wanted (channel_id) CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.type = 'message'
+                 ORDER BY entries.seq DESC LIMIT 1
+             ) e"
+        );
+        let last: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+        let mut last = last
+            .into_iter()
+            .map(Entry::try_from)
+            .map(|entry| entry.map(|entry| (entry.channel_id.0, entry)))
+            .collect::<Result<std::collections::HashMap<_, _>, _>>()?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(ChannelView {
+                    id: ChannelId(row.id),
+                    kind: parsed::<ChannelKind>(row.kind)?,
+                    name: row.name,
+                    last_seq: row.last_seq,
+                    read_seq: row.read_seq,
+                    unread_count: row.unread_count,
+                    last_message: last.remove(&row.id),
+                    member_count: row.member_count,
+                    updated_at: row.updated_at.into(),
+                })
+            })
+            .collect()
     }
 }

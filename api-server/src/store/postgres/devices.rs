@@ -1,12 +1,13 @@
 //! Devices: where a user's pushes go.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared_types::{DeviceId, UserId};
 use sqlx::FromRow;
 
 use super::Postgres;
 use super::rows::{parsed, target};
-use crate::store::{Device, DevicePlatform, DeviceTarget, StoreError};
+use crate::store::{Device, DevicePlatform, DeviceStore, DeviceTarget, StoreError};
 
 const COLUMNS: &str =
     "device_id, platform, installation_id, registration_token, updated_at, disabled_at, disabled_reason";
@@ -37,10 +38,9 @@ impl TryFrom<DeviceRow> for Device {
     }
 }
 
-impl Postgres {
-    /// Registers a device, or gives it another target. A target that another user's (or another) device had
-    /// leaves it. `None`: the user has `most` devices already.
-    pub async fn put_device(
+#[async_trait]
+impl DeviceStore for Postgres {
+    async fn put_device(
         &self,
         user: &UserId,
         device: &DeviceId,
@@ -103,16 +103,14 @@ impl Postgres {
         Ok(Some(row.try_into()?))
     }
 
-    /// The user's devices by id.
-    pub async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
+    async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM devices WHERE user_id = $1 ORDER BY device_id");
         let rows: Vec<DeviceRow> =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.as_str()).fetch_all(&self.pool).await?;
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Whether there was such a device.
-    pub async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
+    async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
         let deleted = sqlx::query("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
             .bind(user.as_str())
             .bind(device.as_str())
@@ -121,9 +119,7 @@ impl Postgres {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// Stops pushing to a device, unless it has been given another target since the push was made. Answers
-    /// whether it was stopped.
-    pub async fn disable_device(
+    async fn disable_device(
         &self,
         user: &UserId,
         device: &DeviceId,

@@ -1,5 +1,6 @@
 //! The log: pages of history, sync, and the entries that are not messages.
 
+use async_trait::async_trait;
 use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
 use sqlx::{PgConnection, Row};
 use std::collections::HashMap;
@@ -7,13 +8,13 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::rows::{EntryRow, entries, entry_columns};
-use crate::store::{Committed, Page, StoreError, Window};
+use crate::store::{Committed, EntryStore, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
 
-impl Postgres {
-    /// A page of one channel's log. Whether the caller may see it is the caller's business.
-    pub async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError> {
+#[async_trait]
+impl EntryStore for Postgres {
+    async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError> {
         match window {
             Window::Latest => self.before(channel, Seq::MAX, limit).await,
             Window::Before(seq) => self.before(channel, seq, limit).await,
@@ -28,39 +29,7 @@ impl Postgres {
         }
     }
 
-    async fn before(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3"
-        );
-        let mut page = self.page(sql, channel, seq, limit).await?;
-        page.entries.reverse();
-        Ok(page)
-    }
-
-    async fn after(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
-        );
-        self.page(sql, channel, seq, limit).await
-    }
-
-    /// One more than asked for is read: its presence is `has_more`.
-    async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let mut rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(channel.0)
-            .bind(seq)
-            .bind(limit + 1)
-            .fetch_all(&self.pool)
-            .await?;
-        let has_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
-        if has_more {
-            rows.pop();
-        }
-        Ok(Page { entries: entries(rows)?, has_more })
-    }
-
-    /// The entries after each cursor, at most `limit` a channel, for those channels that the user is in.
-    pub async fn sync(
+    async fn sync(
         &self,
         user: &UserId,
         cursors: &HashMap<ChannelId, Seq>,
@@ -104,6 +73,39 @@ impl Postgres {
             }
         }
         Ok(pages)
+    }
+}
+
+impl Postgres {
+    async fn before(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3"
+        );
+        let mut page = self.page(sql, channel, seq, limit).await?;
+        page.entries.reverse();
+        Ok(page)
+    }
+
+    async fn after(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
+        );
+        self.page(sql, channel, seq, limit).await
+    }
+
+    /// One more than asked for is read: its presence is `has_more`.
+    async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let mut rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(seq)
+            .bind(limit + 1)
+            .fetch_all(&self.pool)
+            .await?;
+        let has_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
+        if has_more {
+            rows.pop();
+        }
+        Ok(Page { entries: entries(rows)?, has_more })
     }
 }
 

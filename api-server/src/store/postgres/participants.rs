@@ -1,5 +1,6 @@
 //! Participants: who is in a channel, in which role, and how far each has read.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
 use sqlx::{FromRow, PgConnection, Row};
@@ -8,7 +9,9 @@ use uuid::Uuid;
 use super::Postgres;
 use super::entries::append_change;
 use super::rows::parsed;
-use crate::store::{Change, ChannelKind, Member, Participant, Participants, Role, Standing, StoreError};
+use crate::store::{
+    Change, ChannelKind, Member, Participant, ParticipantStore, Participants, Role, Standing, StoreError,
+};
 
 const DIRECT_IS_FIXED: &str = "A direct channel's two participants do not change.";
 
@@ -33,13 +36,9 @@ impl TryFrom<MemberRow> for Member {
     }
 }
 
-impl Postgres {
-    /// What the caller is in a channel; `None` when there is no such channel.
-    pub async fn standing(
-        &self,
-        channel: ChannelId,
-        caller: &UserId,
-    ) -> Result<Option<Standing>, StoreError> {
+#[async_trait]
+impl ParticipantStore for Postgres {
+    async fn standing(&self, channel: ChannelId, caller: &UserId) -> Result<Option<Standing>, StoreError> {
         let row = sqlx::query(
             "SELECT c.kind, c.last_seq, p.role FROM channels c
              LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2 WHERE c.id = $1",
@@ -51,8 +50,7 @@ impl Postgres {
         row.as_ref().map(standing).transpose()
     }
 
-    /// A page of members, ordered by user id.
-    pub async fn members(
+    async fn members(
         &self,
         channel: ChannelId,
         after: Option<&UserId>,
@@ -70,8 +68,7 @@ impl Postgres {
         rows.into_iter().map(Member::try_from).collect()
     }
 
-    /// Everybody who gets each channel's entries, and the version of that membership, read together.
-    pub async fn participants(
+    async fn participants(
         &self,
         channels: &[ChannelId],
     ) -> Result<Vec<(ChannelId, Participants)>, StoreError> {
@@ -95,8 +92,7 @@ impl Postgres {
         Ok(found)
     }
 
-    /// Adds those who are not in the group yet, as members.
-    pub async fn add_members(
+    async fn add_members(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -130,9 +126,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Removes one member, or lets the caller leave. The last owner's place goes to the longest-standing admin,
-    /// else to the longest-standing member.
-    pub async fn remove_member(
+    async fn remove_member(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -176,8 +170,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Gives a member another role. Owners only; the last owner stays one. Leaves no entry.
-    pub async fn set_role(
+    async fn set_role(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -213,8 +206,7 @@ impl Postgres {
         Ok(Ok(row.try_into()?))
     }
 
-    /// Moves the read cursor forward, never back; answers where it stands. `None`: no participant.
-    pub async fn mark_read(
+    async fn mark_read(
         &self,
         channel: ChannelId,
         user: &UserId,

@@ -1,5 +1,6 @@
 //! Push jobs: made by the fan-out, taken under a lease, ended or put off.
 
+use async_trait::async_trait;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use super::rows::{EntryRow, entry_columns, parsed, target};
-use crate::store::{PendingPush, PushJob, StoreError};
+use crate::store::{PendingPush, PushJob, PushJobStore, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
@@ -30,9 +31,9 @@ struct JobRow {
     job_seq: i64,
 }
 
-impl Postgres {
-    /// One job for every live device of every recipient. Doing it again makes no second job.
-    pub async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
+#[async_trait]
+impl PushJobStore for Postgres {
+    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
         let users: Vec<&str> = pushes.iter().map(|(user, ..)| user.as_str()).collect();
         let channels: Vec<Uuid> = pushes.iter().map(|(_, channel, _)| channel.0).collect();
         let seqs: Vec<i64> = pushes.iter().map(|(.., seq)| *seq).collect();
@@ -51,9 +52,7 @@ impl Postgres {
         Ok(inserted.rows_affected())
     }
 
-    /// Takes up to `limit` jobs that are due; nobody else gets them until the lease ends. What is pushed is read
-    /// now, not when the job was made: the latest target, name and count, and nothing for who has left.
-    pub async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
+    async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         let rows: Vec<JobRow> = sqlx::query_as(
             "WITH due AS (
                  SELECT id FROM push_jobs WHERE failed_at IS NULL AND due_at <= now()
@@ -86,6 +85,31 @@ impl Postgres {
         rows.into_iter().map(|row| job(row, &mut entries)).collect()
     }
 
+    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM push_jobs WHERE id = ANY ($1)").bind(jobs).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
+        sqlx::query("UPDATE push_jobs SET due_at = now() + make_interval(secs => $2) WHERE id = $1")
+            .bind(job)
+            .bind(pause.as_secs_f64())
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE push_jobs SET failed_at = now(), failed_reason = $2 WHERE id = $1")
+            .bind(job)
+            .bind(reason)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Postgres {
     async fn entries_of(&self, jobs: &[JobRow]) -> Result<EntriesByPlace, StoreError> {
         let sql = format!(
             "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
@@ -100,32 +124,6 @@ impl Postgres {
             .map(Entry::try_from)
             .map(|entry| entry.map(|entry| ((entry.channel_id.0, entry.seq), entry)))
             .collect()
-    }
-
-    /// The job is done, or there is nothing left to do.
-    pub async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM push_jobs WHERE id = ANY ($1)").bind(jobs).execute(&self.pool).await?;
-        Ok(())
-    }
-
-    /// The job is tried again after `pause`.
-    pub async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET due_at = now() + make_interval(secs => $2) WHERE id = $1")
-            .bind(job)
-            .bind(pause.as_secs_f64())
-            .execute(&self.pool)
-            .await?;
-        Ok(())
-    }
-
-    /// The job is kept, with the reason, and not tried again.
-    pub async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET failed_at = now(), failed_reason = $2 WHERE id = $1")
-            .bind(job)
-            .bind(reason)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 }
 
