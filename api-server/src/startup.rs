@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::ops::Draining;
+use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
 use tokio::sync::Notify;
@@ -69,27 +70,40 @@ pub struct Application {
     grace: Duration,
 }
 
+/// What the service keeps things in. The embedded edition brings its own; nothing else differs.
+pub struct Backends {
+    pub store: Arc<dyn Store>,
+    pub sessions: Arc<dyn SessionRegistry>,
+}
+
 /// Connects everything. Applies the migrations unless told not to; apart from that neither Postgres nor Redis
 /// need be there yet.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
     config.check()?;
-    let tokens = config.tokens.verifier()?;
-    let internal_secret = config.internal.resolve()?;
-    let redis = config.redis.client()?;
-    let sender: Arc<dyn PushSender> = match config.fcm() {
-        Some(options) => Arc::new(FcmSender::new(&options)?),
-        None => Arc::new(LogSender),
-    };
+    let sessions = RedisRegistry::new(config.redis.client()?, config.redis.prefix());
     let database_url = config.database.url()?;
     if !config.no_migrate {
         migrate(database_url.expose()).await?;
     }
-    let store: Arc<dyn Store> = Arc::new(Postgres::new(database_url.expose(), config.database_connections)?);
+    let store = Postgres::new(database_url.expose(), config.database_connections)?;
+    build_on(config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) })
+}
+
+/// The same on what is there already; the options of Postgres and Redis are not looked at.
+pub fn build_on(config: Config, listeners: Listeners, backends: Backends) -> Result<Application, StartupError> {
+    config.check()?;
+    let Backends { store, sessions } = backends;
+    let tokens = config.tokens.verifier()?;
+    let internal_secret = config.internal.resolve()?;
+    let sender: Arc<dyn PushSender> = match config.fcm() {
+        Some(options) => Arc::new(FcmSender::new(&options)?),
+        None => Arc::new(LogSender),
+    };
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
     let background = CancellationToken::new();
-    let registry = Arc::new(Registry::new(redis, config.redis.prefix(), metrics.clone()));
+    let registry = Arc::new(Registry::new(sessions, metrics.clone()));
     tokio::spawn(registry.clone().keep_leases_fresh(background.clone()));
 
     let wake = Arc::new(Notify::new());

@@ -5,6 +5,7 @@ pub mod internal_secret;
 pub mod logging;
 pub mod ops;
 pub mod redis;
+pub mod registry;
 pub mod rejection;
 pub mod request_id;
 pub mod secret;

@@ -11,13 +11,13 @@ use crate::state::State;
 /// A probe's own time-out is a few seconds; the answer must come before.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
-/// 503 while Postgres or Redis does not answer, or while draining.
+/// 503 while the database or the session registry does not answer, or while draining.
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let postgres = async { timeout(PROBE_LIMIT, state.store.ping()).await.map_err(drop)?.map_err(drop) };
-    let redis = async { timeout(PROBE_LIMIT, state.registry.ping()).await.map_err(drop)?.map_err(drop) };
-    let (postgres, redis) = tokio::join!(postgres, redis);
+    let database = async { timeout(PROBE_LIMIT, state.store.ping()).await.map_err(drop)?.map_err(drop) };
+    let registry = async { timeout(PROBE_LIMIT, state.registry.ping()).await.map_err(drop)?.map_err(drop) };
+    let (database, registry) = tokio::join!(database, registry);
     let dependencies =
-        [("postgres", Dependency::from_result(&postgres)), ("redis", Dependency::from_result(&redis))];
+        [("database", Dependency::from_result(&database)), ("registry", Dependency::from_result(&registry))];
     ops::readyz(&state.draining, &dependencies)
 }
 
