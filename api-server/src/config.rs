@@ -105,6 +105,13 @@ pub struct Config {
     #[arg(long, env = "NARU_SHUTDOWN_GRACE", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Listeners")]
     pub shutdown_grace: Duration,
 
+    /// Serve the chat page at `/`
+    #[arg(long, env = "NARU_WEB", help_heading = "Page")]
+    pub web: bool,
+    /// Hand out tokens for any name, and the operator's view of the page, to anybody: only for trying things out
+    #[arg(long = "try", env = "NARU_TRY", help_heading = "Page")]
+    pub try_out: bool,
+
     #[command(flatten)]
     pub database: DatabaseOptions,
     /// Most connections to Postgres; the writers keep one each
@@ -180,6 +187,12 @@ impl Config {
             return Err(OptionError::Invalid {
                 name: "NARU_SEND_RATE",
                 rule: "must be from 0 to 1,000,000".into(),
+            });
+        }
+        if self.try_out && self.tokens.signing_secret()?.is_none() {
+            return Err(OptionError::Invalid {
+                name: "NARU_TRY",
+                rule: "needs NARU_JWT_SECRET: with a JWKS this server cannot sign tokens".into(),
             });
         }
         Ok(())

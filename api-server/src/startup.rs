@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::delivery::registry::Registry;
 use crate::delivery::{Delivery, DeliveryParts};
+use crate::handlers::try_out::{self, TryOut};
 use crate::limits::SendLimits;
 use crate::metrics::Metrics;
 use crate::push::PushSender;
@@ -27,7 +28,7 @@ use crate::push::fcm::{FcmSender, FcmSetupError};
 use crate::push::log::LogSender;
 use crate::push::queue::PushQueue;
 use crate::push::worker::PushWorker;
-use crate::routes;
+use crate::{page, routes};
 use crate::state::State;
 use crate::store::{Postgres, Store, StoreError, migrate};
 use crate::writer::Writer;
@@ -151,13 +152,24 @@ fn servers(
     config: &Config,
     listeners: Listeners,
     state: &web::Data<State>,
-) -> Result<(Server, Server), std::io::Error> {
+) -> Result<(Server, Server), StartupError> {
     let (public_state, internal_state) = (state.clone(), state.clone());
     let origins = config.allowed_origins.clone();
     let grace_seconds = config.shutdown_grace.as_secs();
+    let has_page = config.web;
+    let try_out = config.try_out.then(|| TryOut::new(config.tokens.clone())).transpose()?.map(web::Data::new);
     let public = HttpServer::new(move || {
         App::new()
             .app_data(public_state.clone())
+            .configure(|services| {
+                if has_page {
+                    page::routes(services);
+                }
+                if let Some(try_out) = &try_out {
+                    services.app_data(try_out.clone());
+                    try_out::routes(services);
+                }
+            })
             .wrap(routes::cors(&origins))
             .wrap(from_fn(routes::measure))
             .wrap(from_fn(identify))

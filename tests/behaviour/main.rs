@@ -9,6 +9,7 @@ mod gateway_internal;
 mod idempotency;
 mod members;
 mod one_gateway;
+mod registry_conformance;
 mod ordering;
 mod privacy;
 mod reading;

@@ -101,6 +101,13 @@ impl Registry {
         }))
     }
 
+    /// The internal URL of every live gateway.
+    pub async fn live_urls(&self) -> Result<Vec<(GatewayId, String)>, RegistryUnavailable> {
+        self.refresh().await?;
+        let leases = self.leases();
+        Ok(leases.live.iter().map(|(id, gateway)| (id.clone(), gateway.lease.url.clone())).collect())
+    }
+
     /// Keeps what a ticket grants until it is used or ends.
     pub async fn issue_ticket(&self, ticket: &str, grant: &TicketGrant) -> Result<(), RegistryUnavailable> {
         self.sessions.issue_ticket(ticket, grant).await
