@@ -19,19 +19,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       frame-ancestors 'none'";
 
 pub fn routes(services: &mut web::ServiceConfig) {
-    services
-        .route("/", web::get().to(index))
-        // Only paths that look like a file of the page, so that every other one is still answered by the API.
-        .route("/assets/{file}", web::get().to(asset))
-        .route("/favicon.svg", web::get().to(favicon));
+    // Only paths that look like a file of the page, so that every other one is still answered by the API.
+    for method in [web::get, web::head] {
+        services
+            .route("/", method().to(index))
+            .route("/assets/{file}", method().to(asset))
+            .route(r"/{file:[a-z]+\.(svg|js)}", method().to(top_level));
+    }
 }
 
 async fn index(request: HttpRequest) -> Result<HttpResponse, Rejection> {
     serve(&request, "index.html", "no-cache")
 }
 
-async fn favicon(request: HttpRequest) -> Result<HttpResponse, Rejection> {
-    serve(&request, "favicon.svg", "no-cache")
+/// What must be found under a name that does not change.
+async fn top_level(request: HttpRequest) -> Result<HttpResponse, Rejection> {
+    serve(&request, request.match_info().query("file"), "no-cache")
 }
 
 /// The names of these hold a hash of their content.

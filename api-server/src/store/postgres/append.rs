@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use shared_types::{Entry, EntryBody, EntryId};
 use sqlx::pool::PoolConnection;
 use sqlx::{FromRow, Postgres as PgDriver};
@@ -11,7 +10,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::rows::{corrupt, raw_json};
+use crate::store::columns::Moment;
+use crate::store::rows::{corrupt, raw_json};
 use crate::store::{Appender, Draft, StoreError, Verdict};
 
 /// Beyond the statement's own limit: reached only when the server does not even report that.
@@ -29,7 +29,7 @@ struct VerdictRow {
     verdict: String,
     entry_id: Uuid,
     entry_seq: Option<i64>,
-    entry_created_at: DateTime<Utc>,
+    entry_created_at: Moment,
     entry_kind: Option<String>,
     entry_content: Option<String>,
     entry_metadata: Option<String>,
@@ -114,7 +114,7 @@ fn verdict(draft: &Draft, row: VerdictRow) -> Result<Verdict, StoreError> {
         channel_id: draft.channel_id,
         seq: row.entry_seq.ok_or_else(|| corrupt("a stored entry without seq"))?,
         sender_id: draft.sender_id.clone(),
-        created_at: row.entry_created_at.into(),
+        created_at: row.entry_created_at.0,
         body: EntryBody::Message {
             kind,
             content,

@@ -6,7 +6,6 @@ mod devices;
 mod entries;
 mod participants;
 mod push_jobs;
-mod rows;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -79,23 +78,4 @@ fn parse(database_url: &str) -> Result<PgConnectOptions, StoreError> {
         .application_name("naru-api-server")
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
-}
-
-/// SQLSTATE classes that blame the values: data exception, integrity constraint, program limit.
-const REFUSED_CLASSES: [&str; 3] = ["22", "23", "54"];
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause)
-                if cause
-                    .code()
-                    .is_some_and(|code| REFUSED_CLASSES.iter().any(|class| code.starts_with(class))) =>
-            {
-                Self::Refused(error)
-            }
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
-            _ => Self::Unavailable(error),
-        }
-    }
 }

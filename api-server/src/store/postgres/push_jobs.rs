@@ -3,33 +3,14 @@
 use async_trait::async_trait;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use shared_types::{ChannelId, Entry, Seq, UserId};
-use sqlx::FromRow;
+use shared_types::{ChannelId, Seq, UserId};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::rows::{EntryRow, entry_columns, parsed, target};
-use crate::store::{PendingPush, PushJob, PushJobStore, StoreError};
+use crate::store::rows::{EntryRow, JobRow, entry_columns, jobs};
+use crate::store::{PushJob, PushJobStore, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
-
-#[derive(FromRow)]
-struct JobRow {
-    job_id: i64,
-    job_user_id: String,
-    device_id: String,
-    attempts: i32,
-    job_created_at: DateTime<Utc>,
-    platform: Option<String>,
-    installation_id: Option<String>,
-    registration_token: Option<String>,
-    target_version: Option<i64>,
-    channel_name: Option<String>,
-    unread_total: Option<i64>,
-    job_channel_id: Uuid,
-    job_seq: i64,
-}
 
 #[async_trait]
 impl PushJobStore for Postgres {
@@ -81,8 +62,8 @@ impl PushJobStore for Postgres {
         .bind(lease.as_secs_f64())
         .fetch_all(&self.pool)
         .await?;
-        let mut entries = self.entries_of(&rows).await?;
-        rows.into_iter().map(|row| job(row, &mut entries)).collect()
+        let entries = self.entries_of(&rows).await?;
+        jobs(rows, entries)
     }
 
     async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
@@ -110,44 +91,15 @@ impl PushJobStore for Postgres {
 }
 
 impl Postgres {
-    async fn entries_of(&self, jobs: &[JobRow]) -> Result<EntriesByPlace, StoreError> {
+    async fn entries_of(&self, jobs: &[JobRow]) -> Result<Vec<EntryRow>, StoreError> {
         let sql = format!(
             "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
              JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
         );
-        let rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(jobs.iter().map(|job| job.job_channel_id).collect::<Vec<_>>())
             .bind(jobs.iter().map(|job| job.job_seq).collect::<Vec<_>>())
             .fetch_all(&self.pool)
-            .await?;
-        rows.into_iter()
-            .map(Entry::try_from)
-            .map(|entry| entry.map(|entry| ((entry.channel_id.0, entry.seq), entry)))
-            .collect()
+            .await?)
     }
-}
-
-type EntriesByPlace = std::collections::HashMap<(Uuid, i64), Entry>;
-
-fn job(row: JobRow, entries: &mut EntriesByPlace) -> Result<PushJob, StoreError> {
-    let entry = entries.get(&(row.job_channel_id, row.job_seq)).cloned();
-    let push = match (entry, row.platform, row.target_version) {
-        (Some(entry), Some(platform), Some(target_version)) => Some(PendingPush {
-            platform: parsed(platform)?,
-            target: target(row.installation_id, row.registration_token)?,
-            target_version,
-            entry,
-            channel_name: row.channel_name,
-            unread_total: row.unread_total.unwrap_or(0),
-        }),
-        _ => None,
-    };
-    Ok(PushJob {
-        id: row.job_id,
-        user_id: parsed(row.job_user_id)?,
-        device_id: parsed(row.device_id)?,
-        attempts: row.attempts,
-        created_at: row.job_created_at.into(),
-        push,
-    })
 }
