@@ -3,16 +3,22 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::time::Duration;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use shared_runtime::rejection::Rejection;
 use shared_types::ProblemCode;
+use tokio::time::timeout;
 
 /// Most bytes of a body: 1,000 member ids or 1,000 cursors in their longest form, and room to spare.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// A body that is too large is read on up to here: a client that is hung up on while it writes sees a broken
+/// connection and not our answer.
+const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
+/// Longest time that a body may take.
+const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// A JSON body. Its media type is not asked for: with a bearer token required, nothing can be forged by a form.
 pub struct JsonBody<T>(pub T);
@@ -24,44 +30,74 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let mut payload = payload.take();
         Box::pin(async move {
-            let mut body = web::BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|_| {
-                    Rejection::new(ProblemCode::MalformedJson, "The body ended before it was complete.")
-                })?;
-                if body.len() + chunk.len() > MAX_BODY_BYTES {
-                    return Err(Rejection::new(
-                        ProblemCode::PayloadTooLarge,
-                        format!("The body is over {MAX_BODY_BYTES} bytes."),
-                    ));
-                }
-                body.extend_from_slice(&chunk);
-            }
+            let body = timeout(READ_LIMIT, read(&mut payload)).await.map_err(|_| incomplete())??;
             parse(&body).map(Self)
         })
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        rejection(&path, &error.into_inner())
-    })?;
-    json.end().map_err(|error| rejection(".", &error))?;
-    Ok(parsed)
+async fn read(payload: &mut Payload) -> Result<web::BytesMut, Rejection> {
+    let mut body = web::BytesMut::new();
+    let mut length = 0;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| incomplete())?;
+        length += chunk.len();
+        if length <= MAX_BODY_BYTES {
+            body.extend_from_slice(&chunk);
+        } else if length > MAX_DISCARDED_BYTES {
+            break;
+        }
+    }
+    if length <= MAX_BODY_BYTES {
+        return Ok(body);
+    }
+    Err(Rejection::new(ProblemCode::PayloadTooLarge, format!("The body is over {MAX_BODY_BYTES} bytes.")))
 }
 
-fn rejection(path: &str, error: &serde_json::Error) -> Rejection {
-    if error.classify() != Category::Data {
-        return Rejection::new(ProblemCode::MalformedJson, format!("The body is not valid JSON: {error}."));
+fn incomplete() -> Rejection {
+    Rejection::new(ProblemCode::MalformedJson, "The body ended before it was complete.")
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut json);
+    // serde reads a struct from an array of its fields, too; in the contract every body is an object.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    match parsed {
+        Ok(parsed) if is_object && json.end().is_ok() => Ok(parsed),
+        parsed => {
+            // Not by the error's own category: serde_json calls some wrong types a syntax error, and stops at a
+            // wrong type before it has seen whether the rest is JSON.
+            check_syntax(body)?;
+            match parsed {
+                Err(error) if is_object => Err(wrong_shape(&error.path().to_string(), error.inner())),
+                _ => Err(Rejection::invalid_field("body", "must be a JSON object")),
+            }
+        }
     }
+}
+
+fn check_syntax(body: &[u8]) -> Result<(), Rejection> {
+    let malformed = |error: &dyn std::fmt::Display| {
+        Rejection::new(ProblemCode::MalformedJson, format!("The body is not valid JSON: {error}."))
+    };
+    let text = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| malformed(&error))
+}
+
+fn wrong_shape(path: &str, error: &serde_json::Error) -> Rejection {
     // serde appends the place in the text; the field's name says more.
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
+    let names_a_field =
+        ["missing field", "unknown field", "duplicate field"].iter().any(|start| words.starts_with(start));
     let field = match words.split('`').nth(1) {
-        Some(name) if words.starts_with("missing field") || words.starts_with("unknown field") => {
-            if path == "." || path.ends_with(name) { name.to_owned() } else { format!("{path}.{name}") }
+        Some(name) if names_a_field => {
+            if path == "." || path.ends_with(name) {
+                name.to_owned()
+            } else {
+                format!("{path}.{name}")
+            }
         }
         _ if path == "." => "body".to_owned(),
         _ => path.to_owned(),

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
+use shared_runtime::origins::parse_origins;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::{OptionError, Secret, secret_from};
 use shared_runtime::tokens::TokenOptions;
@@ -19,7 +21,7 @@ use crate::push::fcm::{self, FcmOptions};
 /// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
 /// holds the recipient's session, or by push.
 #[derive(Debug, Parser)]
-#[command(name = "api-server", version, max_term_width = 110)]
+#[command(name = "api-server", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -118,7 +120,7 @@ pub struct Config {
     #[arg(long, env = "NARU_DATABASE_CONNECTIONS", default_value_t = 16, value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N", help_heading = "Postgres")]
     pub database_connections: u32,
     /// Leave the migrations to `api-server migrate`
-    #[arg(long, env = "NARU_NO_MIGRATE", help_heading = "Postgres")]
+    #[arg(long, env = "NARU_NO_MIGRATE", value_parser = BoolishValueParser::new(), help_heading = "Postgres")]
     pub no_migrate: bool,
 
     #[command(flatten)]
@@ -157,7 +159,7 @@ pub struct Config {
     #[arg(long, env = "NARU_PUSH_TTL", default_value = "7d", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
     pub push_ttl: Duration,
     /// Push "New message" and nothing of the message itself
-    #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", help_heading = "Push")]
+    #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", value_parser = BoolishValueParser::new(), help_heading = "Push")]
     pub push_hide_content: bool,
 
     #[command(flatten)]
@@ -195,7 +197,12 @@ impl Config {
                 rule: "needs NARU_JWT_SECRET: with a JWKS this server cannot sign tokens".into(),
             });
         }
-        Ok(())
+        parse_origins(&self.allowed_origins)?;
+        // Without a service account nothing is sent there; a wrong address should not wait for one to be noticed.
+        fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
+            name: "NARU_FCM_ENDPOINT",
+            rule: format!("cannot be used: {error}"),
+        })
     }
 
     /// FCM's options, when pushes are to be sent.

@@ -44,10 +44,14 @@ async fn asset(request: HttpRequest) -> Result<HttpResponse, Rejection> {
 }
 
 fn serve(request: &HttpRequest, file: &str, cache: &'static str) -> Result<HttpResponse, Rejection> {
-    let found: EmbeddedFile =
-        Files::get(file).ok_or_else(|| Rejection::new(ProblemCode::NotFound, "The page has no such file."))?;
-    let tag = format!("\"{}\"", found.metadata.sha256_hash()[..8].iter().map(|b| format!("{b:02x}")).collect::<String>());
-    let is_known = request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let found: EmbeddedFile = Files::get(file)
+        .ok_or_else(|| Rejection::new(ProblemCode::NotFound, "The page has no such file."))?;
+    let tag = format!(
+        "\"{}\"",
+        found.metadata.sha256_hash()[..8].iter().map(|b| format!("{b:02x}")).collect::<String>()
+    );
+    let is_known =
+        request.headers().get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header((ETAG, tag))

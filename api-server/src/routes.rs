@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use actix_cors::Cors;
-use actix_web::body::MessageBody;
+use actix_cors::{Cors, CorsError};
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::middleware::Next;
-use actix_web::{Resource, web};
-use shared_runtime::ops::livez;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::request_id::X_REQUEST_ID;
 use shared_types::ProblemCode;
+use url::form_urlencoded;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -23,39 +24,44 @@ use crate::state::State;
 /// The public listener.
 pub fn public(services: &mut web::ServiceConfig) {
     services
-        .service(resource("/send/message").route(web::post().to(send_message::send_message)))
+        .service(resource("/send/message").route(bare(web::post().to(send_message::send_message))))
         .service(
             resource("/channels")
-                .route(web::post().to(channels::create_channel))
+                .route(bare(web::post().to(channels::create_channel)))
                 .route(web::get().to(channels::list_channels)),
         )
         .service(
             resource("/channels/{channelId}")
-                .route(web::get().to(channels::show_channel))
-                .route(web::patch().to(channels::rename_channel)),
+                .route(bare(web::get().to(channels::show_channel)))
+                .route(bare(web::patch().to(channels::rename_channel))),
         )
         .service(
             resource("/channels/{channelId}/members")
                 .route(web::get().to(members::list_members))
-                .route(web::post().to(members::add_members)),
+                .route(bare(web::post().to(members::add_members))),
         )
         .service(
             resource("/channels/{channelId}/members/{userId}")
-                .route(web::patch().to(members::set_role))
-                .route(web::delete().to(members::remove_member)),
+                .route(bare(web::patch().to(members::set_role)))
+                .route(bare(web::delete().to(members::remove_member))),
         )
         .service(resource("/channels/{channelId}/messages").route(web::get().to(history::history)))
-        .service(resource("/channels/{channelId}/read").route(web::put().to(read::mark_read)))
-        .service(resource("/sync").route(web::post().to(sync::sync)))
+        .service(resource("/channels/{channelId}/read").route(bare(web::put().to(read::mark_read))))
+        .service(resource("/sync").route(bare(web::post().to(sync::sync))))
         .service(
             resource("/devices/{deviceId}")
-                .route(web::put().to(devices::put_device))
-                .route(web::delete().to(devices::delete_device)),
+                .route(bare(web::put().to(devices::put_device)))
+                .route(bare(web::delete().to(devices::delete_device))),
         )
-        .service(resource("/devices").route(web::get().to(devices::list_devices)))
-        .service(resource("/connect").route(web::post().to(connect::connect)))
-        .service(resource("/livez").route(web::get().to(livez)))
+        .service(resource("/devices").route(bare(web::get().to(devices::list_devices))))
+        .service(resource("/connect").route(bare(web::post().to(connect::connect))))
+        .service(resource("/livez").route(web::get().to(health::livez)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
+        .service(
+            web::resource(["/openapi.json", "/docs", "/docs/{_:.*}"])
+                .guard(guard::Not(guard::Get()))
+                .default_service(web::to(wrong_method)),
+        )
         .service(web::redirect("/docs", "/docs/"))
         .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", Document::openapi()))
         .default_service(web::to(nothing_here));
@@ -64,7 +70,7 @@ pub fn public(services: &mut web::ServiceConfig) {
 /// The internal listener: probes and Prometheus.
 pub fn internal(services: &mut web::ServiceConfig) {
     services
-        .service(resource("/livez").route(web::get().to(livez)))
+        .service(resource("/livez").route(web::get().to(health::livez)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))
         .default_service(web::to(nothing_here));
@@ -73,6 +79,23 @@ pub fn internal(services: &mut web::ServiceConfig) {
 /// A path whose other methods are refused by name.
 fn resource(path: &str) -> Resource {
     web::resource(path).default_service(web::to(wrong_method))
+}
+
+/// A call that takes no query parameters: one that it is given is refused by name, like any unknown field.
+fn bare(route: Route) -> Route {
+    route.wrap(from_fn(refuse_query))
+}
+
+async fn refuse_query(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if let Some((name, _)) = form_urlencoded::parse(request.query_string().as_bytes()).next() {
+        let rejection = Rejection::invalid_field(name, "is no parameter of this call");
+        // A response, as an `Err` would pass by the middleware that gives it the request's id.
+        return Ok(request.error_response(rejection));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 async fn nothing_here() -> Result<&'static str, Rejection> {
@@ -88,12 +111,27 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_any_header()
-        .expose_headers([X_REQUEST_ID])
+        .expose_headers([X_REQUEST_ID, RETRY_AFTER])
         .max_age(3_600);
-    allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).fold(
-        cors,
-        |cors, origin| if origin == "*" { cors.allow_any_origin() } else { cors.allowed_origin(origin) },
-    )
+    allowed_origins.iter().fold(cors, |cors, origin| match origin.as_str() {
+        "*" => cors.allow_any_origin(),
+        origin => cors.allowed_origin(origin),
+    })
+}
+
+/// Middleware around [`cors`]: its refusals of a preflight are nobody's wrong field.
+pub async fn forbid_foreign_origins(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let response = next.call(request).await?.map_into_boxed_body();
+    match response.response().error().and_then(|error| error.as_error::<CorsError>()) {
+        Some(error) => {
+            let rejection = Rejection::forbidden(format!("{error}."));
+            Ok(response.error_response(rejection))
+        }
+        None => Ok(response),
+    }
 }
 
 /// Middleware: counts requests by route and status, and their time.

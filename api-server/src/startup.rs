@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::ops::Draining;
+use shared_runtime::origins::parse_origins;
 use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
@@ -28,10 +29,10 @@ use crate::push::fcm::{FcmSender, FcmSetupError};
 use crate::push::log::LogSender;
 use crate::push::queue::PushQueue;
 use crate::push::worker::PushWorker;
-use crate::{page, routes};
 use crate::state::State;
 use crate::store::{Postgres, Store, StoreError, migrate};
 use crate::writer::Writer;
+use crate::{page, routes};
 
 /// A slow client may take this long to send its request's head.
 const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -87,13 +88,18 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         migrate(database_url.expose()).await?;
     }
     let store = Postgres::new(database_url.expose(), config.database_connections)?;
-    build_on(config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) })
+    build_on(&config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) })
 }
 
 /// The same on what is there already; the options of Postgres and Redis are not looked at.
-pub fn build_on(config: Config, listeners: Listeners, backends: Backends) -> Result<Application, StartupError> {
+pub fn build_on(
+    config: &Config,
+    listeners: Listeners,
+    backends: Backends,
+) -> Result<Application, StartupError> {
     config.check()?;
     let Backends { store, sessions } = backends;
+    let origins = parse_origins(&config.allowed_origins)?;
     let tokens = config.tokens.verifier()?;
     let internal_secret = config.internal.resolve()?;
     let sender: Arc<dyn PushSender> = match config.fcm() {
@@ -144,17 +150,17 @@ pub fn build_on(config: Config, listeners: Listeners, backends: Backends) -> Res
         draining: Draining::default(),
     });
 
-    let (public, internal) = servers(&config, listeners, &state)?;
+    let (public, internal) = servers(config, origins, listeners, &state)?;
     Ok(Application { state, public, internal, background, push_worker, grace: config.shutdown_grace })
 }
 
 fn servers(
     config: &Config,
+    origins: Vec<String>,
     listeners: Listeners,
     state: &web::Data<State>,
 ) -> Result<(Server, Server), StartupError> {
     let (public_state, internal_state) = (state.clone(), state.clone());
-    let origins = config.allowed_origins.clone();
     let grace_seconds = config.shutdown_grace.as_secs();
     let has_page = config.web;
     let try_out = config.try_out.then(|| TryOut::new(config.tokens.clone())).transpose()?.map(web::Data::new);
@@ -171,6 +177,7 @@ fn servers(
                 }
             })
             .wrap(routes::cors(&origins))
+            .wrap(from_fn(routes::forbid_foreign_origins))
             .wrap(from_fn(routes::measure))
             .wrap(from_fn(identify))
             .configure(routes::public)

@@ -5,12 +5,12 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, ORIGIN};
 use shared_runtime::bearer::bearer_token;
+use shared_runtime::origins::{ANY, parse_origins};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::{InvalidToken, unix_seconds};
 use shared_types::UserId;
 use tracing::debug;
-use url::Url;
 use url::form_urlencoded;
 
 use crate::state::Gateway;
@@ -38,19 +38,8 @@ pub(crate) enum AllowedOrigins {
 
 impl AllowedOrigins {
     pub(crate) fn parse(options: &[String]) -> Result<Self, OptionError> {
-        let options: Vec<&str> =
-            options.iter().map(|origin| origin.trim()).filter(|o| !o.is_empty()).collect();
-        if options == ["*"] {
-            return Ok(Self::Any);
-        }
-        let origins = options.iter().map(|origin| {
-            let url = Url::parse(origin).ok().filter(|url| url.has_host() && matches!(url.path(), "" | "/"));
-            url.map(|url| url.origin().ascii_serialization())
-        });
-        origins.collect::<Option<_>>().map(Self::Only).ok_or(OptionError::Invalid {
-            name: "NARU_ALLOWED_ORIGINS",
-            rule: "must be `*` or origins such as https://chat.example.com, comma-separated".into(),
-        })
+        let origins = parse_origins(options)?;
+        Ok(if origins == [ANY] { Self::Any } else { Self::Only(origins) })
     }
 
     /// Browsers always name their page's origin in an upgrade and nobody else has to, so without one there is no
@@ -163,14 +152,8 @@ mod tests {
         assert!(!admits(&only, &["https://chat.example.com", "https://evil.example"]));
         assert!(!admits(&allowed(&[]), &["https://chat.example.com"]));
         assert!(admits(&allowed(&["*"]), &["https://anywhere.example"]));
-    }
-
-    #[test]
-    fn an_origin_that_is_none_ends_the_start() {
-        for wrong in ["chat.example.com", "https://a.example/path", "*.example.com"] {
-            let error = AllowedOrigins::parse(&[wrong.to_owned()]).unwrap_err().to_string();
-            assert!(error.starts_with("NARU_ALLOWED_ORIGINS"), "{error}");
-        }
+        // What sandboxed pages send must not follow from an app's own scheme.
+        assert!(!admits(&allowed(&["capacitor://localhost"]), &["null"]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod bearer;
 pub mod internal_secret;
 pub mod logging;
 pub mod ops;
+pub mod origins;
 pub mod redis;
 pub mod registry;
 pub mod rejection;

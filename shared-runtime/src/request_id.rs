@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -45,14 +45,24 @@ fn sane(headers: &HeaderMap) -> Option<String> {
 
 fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
     let (request, response) = response.into_parts();
-    let Some(failure) = response.error() else { return ServiceResponse::new(request, response) };
+    let status = response.status();
+    let is_bare_failure = (status.is_client_error() || status.is_server_error())
+        && matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
     let foreign;
-    let rejection = match failure.as_error::<Rejection>() {
-        Some(rejection) => rejection,
-        None => {
-            foreign = from_framework(response.status(), failure.to_string());
+    let rejection = match response.error() {
+        Some(failure) => match failure.as_error::<Rejection>() {
+            Some(rejection) => rejection,
+            None => {
+                foreign = from_framework(status, failure.to_string());
+                &foreign
+            }
+        },
+        // Some of the framework's parts answer with a status and nothing else.
+        None if is_bare_failure => {
+            foreign = from_framework(status, status.canonical_reason().unwrap_or("refused").to_owned());
             &foreign
         }
+        None => return ServiceResponse::new(request, response),
     };
     if let Some(cause) = &rejection.cause {
         error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed");

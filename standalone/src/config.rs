@@ -78,7 +78,8 @@ impl Config {
             Some(url) => Ok(url.to_string()),
             None if ws.ip().is_unspecified() => Err(OptionError::Invalid {
                 name: "NARU_PUBLIC_URL",
-                rule: "is required when the WebSocket listens on every address: clients need one of them".into(),
+                rule: "is required when the WebSocket listens on every address: clients need one of them"
+                    .into(),
             }),
             None => Ok(format!("ws://{ws}/ws")),
         }

@@ -80,7 +80,7 @@ pub async fn build(config: Config) -> Result<Application, StartupError> {
         let store = Arc::new(Sqlite::open(&data.database()).await?);
         let backends = Backends { store, sessions: sessions.clone() };
         (
-            api_server::startup::build_on(api_config, api_listeners, backends)?,
+            api_server::startup::build_on(&api_config, api_listeners, backends)?,
             chat_gateway::startup::build_on(gateway_config, gateway_listeners, sessions).await?,
         )
     };

@@ -127,7 +127,10 @@ async fn my_channels_are_listed_by_latest_activity_and_others_are_not() {
         let at = async |id: &String| api.get(&format!("/channels/{id}"), &alice).await.expect(200);
         at(newer).await["updatedAt"].as_str() > at(older).await["updatedAt"].as_str()
     };
-    assert_eq!(mine().await.into_iter().collect::<HashSet<_>>(), HashSet::from_iter([&first, &second, &third].map(String::clone)));
+    assert_eq!(
+        mine().await.into_iter().collect::<HashSet<_>>(),
+        HashSet::from_iter([&first, &second, &third].map(String::clone))
+    );
     // Activity is told apart by milliseconds; the next one comes when the clock has moved on.
     for active in [&first, &third, &second] {
         loop {
@@ -153,11 +156,13 @@ async fn paging_through_many_channels_loses_none_and_shows_none_twice() {
     }
     // Many with the same moment: only the id tells them apart.
     let mut database = shared.cluster.database().await.acquire().await.unwrap();
-    sqlx::query("UPDATE channels SET updated_at = date_trunc('second', updated_at) WHERE id::text = ANY ($1)")
-        .bind(created.iter().cloned().collect::<Vec<_>>())
-        .execute(&mut *database)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE channels SET updated_at = date_trunc('second', updated_at) WHERE id::text = ANY ($1)",
+    )
+    .bind(created.iter().cloned().collect::<Vec<_>>())
+    .execute(&mut *database)
+    .await
+    .unwrap();
     for limit in [1, 7, 44, 45, 200] {
         let (mut seen, mut path) = (Vec::new(), format!("/channels?limit={limit}"));
         loop {
@@ -240,7 +245,11 @@ async fn a_service_creates_channels_for_others_and_a_user_does_not() {
     let body = json!({"kind": "group", "memberIds": [carol, bob]});
     let created = as_service(&api, Verb::POST, "/channels", &body).await.expect(201);
     let id = created["id"].as_str().unwrap();
-    assert_eq!(roles(&api, &bob, id).await, pairs(&[(&bob, "member"), (&carol, "owner")]), "the first one owns");
+    assert_eq!(
+        roles(&api, &bob, id).await,
+        pairs(&[(&bob, "member"), (&carol, "owner")]),
+        "the first one owns"
+    );
 
     let body = json!({"kind": "direct", "memberIds": [alice, bob]});
     let created = as_service(&api, Verb::POST, "/channels", &body).await.expect(201);

@@ -64,7 +64,8 @@ async fn a_device_has_exactly_one_target_and_a_known_platform() {
         (json!({"platform": "windows", "installationId": "a"}), "platform"),
         (json!({"installationId": "a"}), "platform"),
     ] {
-        let refused = api.put("/devices/d", &alice, body.clone()).await.expect_problem(422, "invalid_request");
+        let refused =
+            api.put("/devices/d", &alice, body.clone()).await.expect_problem(422, "invalid_request");
         assert_eq!(wrong_field(&refused), field, "{body}");
     }
     for id in ["a b", "%00", "%C3%A4", &"d".repeat(129)] {
@@ -84,16 +85,25 @@ async fn a_target_leaves_the_device_that_had_it_before() {
     put(&api, &alice, "old", &target).await.expect(200);
     put(&api, &alice, "kept", &format!("other-{alice}")).await.expect(200);
     put(&api, &bob, "new", &target).await.expect(200);
-    assert_eq!((ids(&api, &alice).await, ids(&api, &bob).await), (vec!["kept".to_owned()], vec!["new".to_owned()]));
+    assert_eq!(
+        (ids(&api, &alice).await, ids(&api, &bob).await),
+        (vec!["kept".to_owned()], vec!["new".to_owned()])
+    );
     put(&api, &bob, "newer", &target).await.expect(200);
     assert_eq!(ids(&api, &bob).await, ["newer"]);
     // The same words as a registration token are another target.
     let body = json!({"platform": "ios", "registrationToken": target});
     api.put("/devices/token", &alice, body).await.expect(200);
-    assert_eq!((ids(&api, &alice).await, ids(&api, &bob).await), (vec!["kept".to_owned(), "token".to_owned()], vec!["newer".to_owned()]));
+    assert_eq!(
+        (ids(&api, &alice).await, ids(&api, &bob).await),
+        (vec!["kept".to_owned(), "token".to_owned()], vec!["newer".to_owned()])
+    );
     // A device may change from one kind of target to the other.
     put(&api, &alice, "token", &target).await.expect(200);
-    assert_eq!((&devices(&api, &alice).await[1]["target"], ids(&api, &bob).await), (&json!("installationId"), vec![]));
+    assert_eq!(
+        (&devices(&api, &alice).await[1]["target"], ids(&api, &bob).await),
+        (&json!("installationId"), vec![])
+    );
 }
 
 #[tokio::test]
@@ -102,10 +112,8 @@ async fn one_target_that_two_users_register_at_the_same_moment_ends_with_one_of_
     for round in 0..20 {
         let [alice, bob] = users("u");
         let target = format!("contested-{round}");
-        let (one, other) = tokio::join!(
-            put(&shared.api, &alice, "d", &target),
-            put(&shared.other_api, &bob, "d", &target)
-        );
+        let (one, other) =
+            tokio::join!(put(&shared.api, &alice, "d", &target), put(&shared.other_api, &bob, "d", &target));
         assert_eq!((one.status, other.status), (200, 200));
         let left = devices(&shared.api, &alice).await.len() + devices(&shared.api, &bob).await.len();
         assert_eq!(left, 1);
@@ -119,7 +127,8 @@ async fn a_device_that_was_disabled_says_why_and_works_again_when_it_is_register
     let alice = user("alice");
     put(api, &alice, "phone", &format!("t-{alice}")).await.expect(200);
     // As the push worker does when FCM says so; the tests of pushes have the whole way.
-    let disabled = "UPDATE devices SET disabled_at = now(), disabled_reason = 'UNREGISTERED' WHERE user_id = $1";
+    let disabled =
+        "UPDATE devices SET disabled_at = now(), disabled_reason = 'UNREGISTERED' WHERE user_id = $1";
     sqlx::query(disabled).bind(&alice).execute(&shared.cluster.database().await).await.unwrap();
     let shown = &devices(api, &alice).await[0];
     assert!(shown["disabledAt"].is_string(), "{shown}");

@@ -20,7 +20,7 @@ impl Group {
         let id = api.create_group(owner, &[], "g").await;
         let group = Self { api, id, people: people.clone() };
         // One after the other, so that one has been in for longer than the next.
-        for user in [other_admin, admin, other_member, member] {
+        for user in [other_member, other_admin, admin, member] {
             group.add(owner, &[user]).await.expect(200);
         }
         for user in [other_admin, admin] {
@@ -101,7 +101,11 @@ async fn only_owners_set_roles_and_the_last_owner_stays_one() {
     group.set_role(member, member, "owner").await.expect_problem(403, "forbidden");
     group.set_role(owner, &user("stranger"), "admin").await.expect_problem(404, "not_found");
     group.set_role(owner, owner, "member").await.expect_problem(409, "conflict");
-    assert_eq!(group.role_of(owner, owner).await.as_deref(), Some("owner"), "a refused change changes nothing");
+    assert_eq!(
+        group.role_of(owner, owner).await.as_deref(),
+        Some("owner"),
+        "a refused change changes nothing"
+    );
     let refused = group.set_role(owner, member, "king").await.expect_problem(422, "invalid_request");
     assert_eq!(wrong_field(&refused), "role");
     let seqs = log(&group.api, owner, &group.id).await.len();
@@ -165,7 +169,9 @@ async fn a_direct_channels_participants_and_their_roles_do_not_change() {
     let id = api.create_direct(&alice, &bob).await;
     let members = format!("/channels/{id}/members");
     api.post(&members, &alice, json!({"userIds": [carol]})).await.expect_problem(409, "conflict");
-    api.patch(&format!("{members}/{bob}"), &alice, json!({"role": "owner"})).await.expect_problem(409, "conflict");
+    api.patch(&format!("{members}/{bob}"), &alice, json!({"role": "owner"}))
+        .await
+        .expect_problem(409, "conflict");
     for user in [&alice, &bob] {
         api.delete(&format!("{members}/{user}"), &alice).await.expect_problem(409, "conflict");
     }
@@ -180,11 +186,14 @@ async fn members_are_paged_by_user_id_without_loss_or_double() {
     let api = shared_cluster().await.api;
     let alice = user("alice");
     // Capitals sort before small letters: the order is that of bytes, whatever the database's locale.
-    let mut people: Vec<String> = (0..120).map(|index| format!("{}{alice}-{index}", ["Z", "a", "_"][index % 3])).collect();
+    let mut people: Vec<String> =
+        (0..120).map(|index| format!("{}{alice}-{index}", ["Z", "a", "_"][index % 3])).collect();
     let id = api.create_group(&alice, &people.iter().map(String::as_str).collect::<Vec<_>>(), "g").await;
     people.push(alice.clone());
     people.sort();
-    for (limit, pages) in [("?limit=1", 121), ("?limit=40", 4), ("?limit=121", 1), ("?limit=1000", 1), ("?", 2)] {
+    for (limit, pages) in
+        [("?limit=1", 121), ("?limit=40", 4), ("?limit=121", 1), ("?limit=1000", 1), ("?", 2)]
+    {
         let (mut seen, mut query, mut count) = (Vec::new(), limit.to_owned(), 0);
         loop {
             let page = api.get(&format!("/channels/{id}/members{query}"), &alice).await.expect(200);
@@ -247,6 +256,9 @@ async fn a_service_manages_any_group_and_every_character_of_a_user_id_fits_into_
     as_service(&api, Verb::DELETE, &format!("{members}/{alice}"), &json!({})).await.expect(204);
     assert_eq!(roles(&api, &odd, &id).await, [(odd.clone(), "owner".to_owned())]);
     let shown = as_service(&api, Verb::GET, &format!("/channels/{id}"), &json!({})).await.expect(200);
-    assert_eq!((&shown["memberCount"], &shown["readSeq"], &shown["unreadCount"]), (&json!(1), &json!(0), &json!(0)));
+    assert_eq!(
+        (&shown["memberCount"], &shown["readSeq"], &shown["unreadCount"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
     api.delete(&path, &odd).await.expect(204);
 }

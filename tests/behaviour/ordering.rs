@@ -112,7 +112,7 @@ async fn a_session_sees_each_of_its_channels_in_order_and_nothing_twice() {
     });
     join_all(sends).await;
 
-    let mut expected = vec![1; 5];
+    let mut expected = [1; 5];
     for _ in 0..100 {
         let entry = bob.next_entry().await;
         let channel = channels.iter().position(|id| entry["channelId"] == id.as_str()).unwrap();

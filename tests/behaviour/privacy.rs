@@ -65,7 +65,9 @@ async fn a_stranger_cannot_tell_a_channel_from_one_that_does_not_exist() {
     let direct = api.create_direct("alice", "bob").await;
     for channel in [&group, &direct] {
         api.send_as("alice", channel, "psst", "c-1").await.expect(201);
-        for ((method, path, body), (_, unknown_path, unknown_body)) in everything(channel).into_iter().zip(&unknown) {
+        for ((method, path, body), (_, unknown_path, unknown_body)) in
+            everything(channel).into_iter().zip(&unknown)
+        {
             let seen = without_request_id(call(&api, method, &path, "mallory", body).await);
             let nothing = call(&api, method, unknown_path, "mallory", unknown_body.clone()).await;
             assert_eq!(seen, without_request_id(nothing), "{method} {path}");

@@ -36,7 +36,7 @@ async fn the_first_frame_is_ready_and_the_user_is_claimed_by_then() {
     let gateway = OneGateway::start_in(&corner, &["--ping-interval=7s"]).await;
     let mut client = Dial::to(&gateway.ws()).bearer(&token_for("alice")).connect().await;
     let ready = client.next_json().await;
-    assert_eq!(corner.gateways_of("alice").await, [gateway.id.clone()]);
+    assert_eq!(corner.gateways_of("alice").await, std::slice::from_ref(&gateway.id));
     assert_eq!(ready["type"], "ready");
     assert_eq!(ready["userId"], "alice");
     assert_eq!(ready["gatewayId"], gateway.id.as_str());

@@ -38,7 +38,8 @@ impl Standalone {
     async fn connect(&self, token: &str) -> WebSocketClient {
         let connection = self.call(Method::POST, "/connect", token, Value::Null).await.expect(200);
         assert_eq!(connection["url"], format!("ws://127.0.0.1:{}/ws", self.ws_port));
-        let dial = Dial::to(connection["url"].as_str().unwrap()).ticket(connection["ticket"].as_str().unwrap());
+        let dial =
+            Dial::to(connection["url"].as_str().unwrap()).ticket(connection["ticket"].as_str().unwrap());
         let mut socket = dial.connect().await;
         assert_eq!(socket.next_json().await["type"], "ready");
         socket
@@ -103,7 +104,8 @@ async fn the_page_is_in_the_program_and_loads_nothing_from_elsewhere() {
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
     let html = index.expect(200).as_str().unwrap().to_owned();
     assert!(!html.contains("http://") && !html.contains("https://"), "{html}");
-    let files: Vec<&str> = html.split('"').filter(|part| part.starts_with('/') && part.contains('.')).collect();
+    let files: Vec<&str> =
+        html.split('"').filter(|part| part.starts_with('/') && part.contains('.')).collect();
     assert!(files.len() >= 2, "{html}");
     for file in files {
         let answer = Answer::of(naru.api.request(Method::GET, file)).await;
@@ -119,7 +121,10 @@ async fn the_operators_charts_have_the_metrics_of_both_services() {
     let naru = Standalone::start(folder.path()).await;
     let metrics = Answer::of(naru.api.request(Method::GET, "/try/metrics")).await.expect(200);
     let metrics = metrics.as_str().unwrap();
-    assert!(metrics.contains("naru_api_waiting_sends") && metrics.contains("naru_gateway_sessions"), "{metrics}");
+    assert!(
+        metrics.contains("naru_api_waiting_sends") && metrics.contains("naru_gateway_sessions"),
+        "{metrics}"
+    );
     naru.stop().await;
 }
 

@@ -52,12 +52,22 @@ impl Dispatcher {
     async fn dispatch(&self, entries: Vec<Outgoing>) {
         let wanted: Vec<_> =
             entries.iter().map(|entry| (entry.channel_id(), entry.membership_version())).collect();
-        let participants = until_done("participants", || self.participants.get(&wanted)).await;
+        let mut participants = until_done("participants", || self.participants.get(&wanted)).await;
         let users = everyone(&entries, &participants);
         // After the commit, not while it runs: whoever claims a session after this look-up also resumes after the
         // commit and finds the entry in the log. A look-up before the commit would miss a second device that
         // claims and resumes in between.
-        let locations = until_done("locations", || self.registry.locate(&users)).await;
+        let mut look_ups = 0_u32;
+        let locations = until_done("locations", || {
+            look_ups += 1;
+            self.registry.locate(&users)
+        })
+        .await;
+        if look_ups > 1 {
+            // Whoever has been removed while the entries waited for Redis must not get them any more. Nobody new can
+            // be among the recipients: who has joined since has joined after these entries.
+            participants = until_done("participants", || self.participants.get_anew(&wanted)).await;
+        }
         for (entry, participants) in entries.into_iter().zip(participants) {
             if let Some(participants) = participants {
                 self.ship(&entry, &participants, &locations).await;

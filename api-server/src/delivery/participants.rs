@@ -38,10 +38,26 @@ impl ParticipantCache {
         &self,
         wanted: &[(ChannelId, i64)],
     ) -> Result<Vec<Option<Arc<Participants>>>, StoreError> {
-        let mut found: Vec<_> = wanted
+        let cached = wanted
             .iter()
             .map(|(channel, version)| self.cache.get(channel).filter(|cached| cached.version >= *version))
             .collect();
+        self.complete(cached, wanted).await
+    }
+
+    /// As [`ParticipantCache::get`], as the database has them now.
+    pub(super) async fn get_anew(
+        &self,
+        wanted: &[(ChannelId, i64)],
+    ) -> Result<Vec<Option<Arc<Participants>>>, StoreError> {
+        self.complete(vec![None; wanted.len()], wanted).await
+    }
+
+    async fn complete(
+        &self,
+        mut found: Vec<Option<Arc<Participants>>>,
+        wanted: &[(ChannelId, i64)],
+    ) -> Result<Vec<Option<Arc<Participants>>>, StoreError> {
         let mut missing: Vec<ChannelId> = wanted
             .iter()
             .zip(&found)

@@ -123,14 +123,17 @@ impl PushWorker {
             }
             PushOutcome::TargetGone(reason) => {
                 let version = pending.target_version;
-                if self.store.disable_device(&job.user_id, &job.device_id, version, reason.code).await? {
-                    info!(user_id = %job.user_id, device_id = %job.device_id, reason = reason.code, "a device is pushed to no more");
+                if !self.store.disable_device(&job.user_id, &job.device_id, version, reason.code).await? {
+                    // The verdict is about a target that the device has no more: the one that it has now gets the push.
+                    return self.store.postpone_push(job.id, Duration::ZERO).await;
                 }
+                info!(user_id = %job.user_id, device_id = %job.device_id, reason = reason.code, "a device is pushed to no more");
                 self.store.finish_pushes(&[job.id]).await
             }
             PushOutcome::RetryAfter { after, reason } => {
                 debug!(job = job.id, %reason, "a push is put off");
-                self.put_off(job, after.unwrap_or_else(|| back_off(job)), &reason).await
+                let pause = after.map_or_else(|| back_off(job), not_together);
+                self.put_off(job, pause, &reason).await
             }
             PushOutcome::Rejected(reason) => {
                 warn!(job = job.id, %reason, "a push was refused and is not tried again");
@@ -181,9 +184,16 @@ impl PushWorker {
 fn back_off(job: &PushJob) -> Duration {
     let doublings = u32::try_from(job.attempts - 1).unwrap_or(0).min(12);
     let longest = (FIRST_PAUSE * 2_u32.pow(doublings)).min(LONGEST_PAUSE);
+    longest.mul_f64(0.5 + random_share() / 2.0)
+}
+
+/// What the push service asked for, and up to a tenth more: everyone was told the same.
+fn not_together(after: Duration) -> Duration {
+    after.mul_f64(1.0 + random_share() / 10.0)
+}
+
+/// From 0 to 1. Without randomness it is 1: the longest pause.
+fn random_share() -> f64 {
     let mut random = [0_u8; 2];
-    // Without randomness the pause is the longest one.
-    let share =
-        getrandom::fill(&mut random).map_or(1.0, |()| f64::from(u16::from_le_bytes(random)) / 65_535.0);
-    longest.mul_f64(0.5 + share / 2.0)
+    getrandom::fill(&mut random).map_or(1.0, |()| f64::from(u16::from_le_bytes(random)) / 65_535.0)
 }

@@ -39,7 +39,8 @@ impl SessionRegistry for RedisRegistry {
             pipeline.cmd("MGET").arg(chunk.iter().map(|user| self.keys.user(user)).collect::<Vec<_>>());
         }
         let entries: Vec<Vec<Option<String>>> = self.redis.run(&pipeline).await?;
-        let named = |entry: Option<String>| entry.map_or_else(Vec::new, |entry| parse_user_entry(&entry).collect());
+        let named =
+            |entry: Option<String>| entry.map_or_else(Vec::new, |entry| parse_user_entry(&entry).collect());
         Ok(entries.into_iter().flatten().map(named).collect())
     }
 
@@ -110,7 +111,13 @@ impl SessionRegistry for RedisRegistry {
 
     async fn issue_ticket(&self, ticket: &str, grant: &TicketGrant) -> Result<(), RegistryUnavailable> {
         let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.cmd("SET").arg(self.keys.ticket(ticket)).arg(json(grant)).arg("PX").arg(millis(TICKET_TTL)).ignore();
+        pipeline
+            .cmd("SET")
+            .arg(self.keys.ticket(ticket))
+            .arg(json(grant))
+            .arg("PX")
+            .arg(millis(TICKET_TTL))
+            .ignore();
         Ok(self.redis.run(&pipeline).await?)
     }
 

@@ -34,7 +34,9 @@ async fn however_many_wait_one_token_is_asked_for() {
         fake.wait_until(|seen| seen.token_requests == 1).await;
         fake.release();
     };
-    let (outcomes, ()) = tokio::join!(send_many(&sender, 50), release);
+    let sends = tokio::time::timeout(harness::wait::LIMIT, send_many(&sender, 50));
+    let (outcomes, ()) = tokio::join!(sends, release);
+    let outcomes = outcomes.expect("nobody asks for a second token, which would be held");
     assert!(outcomes.iter().all(|outcome| *outcome == PushOutcome::Sent));
     assert_eq!(fake.token_requests(), 1);
 }

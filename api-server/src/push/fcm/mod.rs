@@ -21,7 +21,7 @@ use url::Url;
 
 pub use options::{
     DEFAULT_ENDPOINT, DEFAULT_MAX_IN_FLIGHT, DEFAULT_REQUEST_TIMEOUT, DEFAULT_TTL, FcmOptions, FcmSetupError,
-    MAX_TTL, ServiceAccountError,
+    MAX_TTL, ServiceAccountError, check_endpoint,
 };
 
 use self::oauth::AccessTokens;

@@ -42,7 +42,7 @@ impl FcmOptions {
     }
 
     pub(super) fn check(&self) -> Result<(), FcmSetupError> {
-        check_url("the FCM endpoint", &self.endpoint)?;
+        check_endpoint(&self.endpoint)?;
         let rules = [
             (self.request_timeout.is_zero(), "the FCM request time-out must be more than 0"),
             (self.max_in_flight == 0, "the number of FCM requests in flight must be at least 1"),
@@ -70,6 +70,11 @@ pub enum FcmSetupError {
     Option(&'static str),
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(reqwest::Error),
+}
+
+/// Whether pushes may be sent there.
+pub fn check_endpoint(url: &Url) -> Result<(), FcmSetupError> {
+    check_url("the FCM endpoint", url)
 }
 
 /// Access tokens and contents go there: https, or a fake on this machine.
