@@ -177,8 +177,10 @@ impl Config {
         Ok(Cli::try_parse_from(program.chain(arguments.into_iter().map(Into::into)))?.config)
     }
 
-    /// What clap cannot see: options that contradict each other.
+    /// What clap cannot see: options that contradict each other, and secrets. All of it before anything is connected.
     pub fn check(&self) -> Result<(), OptionError> {
+        self.tokens.verifier()?;
+        self.internal.resolve()?;
         if self.listen.port() != 0 && self.listen.port() == self.internal_listen.port() {
             return Err(OptionError::Invalid {
                 name: "NARU_INTERNAL_LISTEN",

@@ -82,13 +82,15 @@ pub struct Backends {
 /// need be there yet.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
     config.check()?;
+    // A wrong service account is told before the database is waited for.
+    let sender = push_sender(&config)?;
     let sessions = RedisRegistry::new(config.redis.client()?, config.redis.prefix());
     let database_url = config.database.url()?;
     if !config.no_migrate {
         migrate(database_url.expose()).await?;
     }
     let store = Postgres::new(database_url.expose(), config.database_connections)?;
-    build_on(&config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) })
+    assemble(&config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) }, sender)
 }
 
 /// The same on what is there already; the options of Postgres and Redis are not looked at.
@@ -98,14 +100,26 @@ pub fn build_on(
     backends: Backends,
 ) -> Result<Application, StartupError> {
     config.check()?;
+    assemble(config, listeners, backends, push_sender(config)?)
+}
+
+fn push_sender(config: &Config) -> Result<Arc<dyn PushSender>, FcmSetupError> {
+    Ok(match config.fcm() {
+        Some(options) => Arc::new(FcmSender::new(&options)?),
+        None => Arc::new(LogSender),
+    })
+}
+
+fn assemble(
+    config: &Config,
+    listeners: Listeners,
+    backends: Backends,
+    sender: Arc<dyn PushSender>,
+) -> Result<Application, StartupError> {
     let Backends { store, sessions } = backends;
     let origins = parse_origins(&config.allowed_origins)?;
     let tokens = config.tokens.verifier()?;
     let internal_secret = config.internal.resolve()?;
-    let sender: Arc<dyn PushSender> = match config.fcm() {
-        Some(options) => Arc::new(FcmSender::new(&options)?),
-        None => Arc::new(LogSender),
-    };
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
