@@ -107,6 +107,13 @@ pub struct Config {
     #[arg(long, env = "NARU_SHUTDOWN_GRACE", default_value = "30s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Listeners")]
     pub shutdown_grace: Duration,
 
+    /// Serve the chat page at `/`
+    #[arg(long, env = "NARU_WEB", help_heading = "Page")]
+    pub web: bool,
+    /// Hand out tokens for any name, and the operator's view of the page, to anybody: only for trying things out
+    #[arg(long = "try", env = "NARU_TRY", help_heading = "Page")]
+    pub try_out: bool,
+
     #[command(flatten)]
     pub database: DatabaseOptions,
     /// Most connections to Postgres; the writers keep one each
@@ -170,8 +177,10 @@ impl Config {
         Ok(Cli::try_parse_from(program.chain(arguments.into_iter().map(Into::into)))?.config)
     }
 
-    /// What clap cannot see: options that contradict each other.
+    /// What clap cannot see: options that contradict each other, and secrets. All of it before anything is connected.
     pub fn check(&self) -> Result<(), OptionError> {
+        self.tokens.verifier()?;
+        self.internal.resolve()?;
         if self.listen.port() != 0 && self.listen.port() == self.internal_listen.port() {
             return Err(OptionError::Invalid {
                 name: "NARU_INTERNAL_LISTEN",
@@ -182,6 +191,12 @@ impl Config {
             return Err(OptionError::Invalid {
                 name: "NARU_SEND_RATE",
                 rule: "must be from 0 to 1,000,000".into(),
+            });
+        }
+        if self.try_out && self.tokens.signing_secret()?.is_none() {
+            return Err(OptionError::Invalid {
+                name: "NARU_TRY",
+                rule: "needs NARU_JWT_SECRET: with a JWKS this server cannot sign tokens".into(),
             });
         }
         parse_origins(&self.allowed_origins)?;

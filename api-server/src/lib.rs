@@ -8,6 +8,7 @@ pub mod handlers;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod push;
 mod retry;
 pub mod routes;

@@ -10,6 +10,7 @@ use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::ops::Draining;
 use shared_runtime::origins::parse_origins;
+use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
 use tokio::sync::Notify;
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::delivery::registry::Registry;
 use crate::delivery::{Delivery, DeliveryParts};
+use crate::handlers::try_out::{self, TryOut};
 use crate::limits::SendLimits;
 use crate::metrics::Metrics;
 use crate::push::PushSender;
@@ -27,10 +29,10 @@ use crate::push::fcm::{FcmSender, FcmSetupError};
 use crate::push::log::LogSender;
 use crate::push::queue::PushQueue;
 use crate::push::worker::PushWorker;
-use crate::routes;
 use crate::state::State;
-use crate::store::{Store, StoreError, migrate};
+use crate::store::{Postgres, Store, StoreError, migrate};
 use crate::writer::Writer;
+use crate::{page, routes};
 
 /// A slow client may take this long to send its request's head.
 const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -70,28 +72,59 @@ pub struct Application {
     grace: Duration,
 }
 
+/// What the service keeps things in. The embedded edition brings its own; nothing else differs.
+pub struct Backends {
+    pub store: Arc<dyn Store>,
+    pub sessions: Arc<dyn SessionRegistry>,
+}
+
 /// Connects everything. Applies the migrations unless told not to; apart from that neither Postgres nor Redis
 /// need be there yet.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
     config.check()?;
-    let origins = parse_origins(&config.allowed_origins)?;
-    let tokens = config.tokens.verifier()?;
-    let internal_secret = config.internal.resolve()?;
-    let redis = config.redis.client()?;
-    let sender: Arc<dyn PushSender> = match config.fcm() {
-        Some(options) => Arc::new(FcmSender::new(&options)?),
-        None => Arc::new(LogSender),
-    };
+    // A wrong service account is told before the database is waited for.
+    let sender = push_sender(&config)?;
+    let sessions = RedisRegistry::new(config.redis.client()?, config.redis.prefix());
     let database_url = config.database.url()?;
     if !config.no_migrate {
         migrate(database_url.expose()).await?;
     }
-    let store = Store::new(database_url.expose(), config.database_connections)?;
+    let store = Postgres::new(database_url.expose(), config.database_connections)?;
+    assemble(&config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) }, sender)
+}
+
+/// The same on what is there already; the options of Postgres and Redis are not looked at.
+pub fn build_on(
+    config: &Config,
+    listeners: Listeners,
+    backends: Backends,
+) -> Result<Application, StartupError> {
+    config.check()?;
+    assemble(config, listeners, backends, push_sender(config)?)
+}
+
+fn push_sender(config: &Config) -> Result<Arc<dyn PushSender>, FcmSetupError> {
+    Ok(match config.fcm() {
+        Some(options) => Arc::new(FcmSender::new(&options)?),
+        None => Arc::new(LogSender),
+    })
+}
+
+fn assemble(
+    config: &Config,
+    listeners: Listeners,
+    backends: Backends,
+    sender: Arc<dyn PushSender>,
+) -> Result<Application, StartupError> {
+    let Backends { store, sessions } = backends;
+    let origins = parse_origins(&config.allowed_origins)?;
+    let tokens = config.tokens.verifier()?;
+    let internal_secret = config.internal.resolve()?;
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
     let background = CancellationToken::new();
-    let registry = Arc::new(Registry::new(redis, config.redis.prefix(), metrics.clone()));
+    let registry = Arc::new(Registry::new(sessions, metrics.clone()));
     tokio::spawn(registry.clone().keep_leases_fresh(background.clone()));
 
     let wake = Arc::new(Notify::new());
@@ -112,8 +145,13 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         max_undelivered: config.max_undelivered as usize,
         max_waiting_sends: config.max_waiting_sends as usize,
     })?;
-    let writer =
-        Writer::start(&store, delivery.clone(), metrics.clone(), config.writers, config.max_waiting_sends);
+    let writer = Writer::start(
+        store.as_ref(),
+        delivery.clone(),
+        metrics.clone(),
+        config.writers,
+        config.max_waiting_sends,
+    );
     let state = web::Data::new(State {
         store,
         writer,
@@ -126,7 +164,7 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         draining: Draining::default(),
     });
 
-    let (public, internal) = servers(&config, origins, listeners, &state)?;
+    let (public, internal) = servers(config, origins, listeners, &state)?;
     Ok(Application { state, public, internal, background, push_worker, grace: config.shutdown_grace })
 }
 
@@ -135,12 +173,23 @@ fn servers(
     origins: Vec<String>,
     listeners: Listeners,
     state: &web::Data<State>,
-) -> Result<(Server, Server), std::io::Error> {
+) -> Result<(Server, Server), StartupError> {
     let (public_state, internal_state) = (state.clone(), state.clone());
     let grace_seconds = config.shutdown_grace.as_secs();
+    let has_page = config.web;
+    let try_out = config.try_out.then(|| TryOut::new(config.tokens.clone())).transpose()?.map(web::Data::new);
     let public = HttpServer::new(move || {
         App::new()
             .app_data(public_state.clone())
+            .configure(|services| {
+                if has_page {
+                    page::routes(services);
+                }
+                if let Some(try_out) = &try_out {
+                    services.app_data(try_out.clone());
+                    try_out::routes(services);
+                }
+            })
             .wrap(routes::cors(&origins))
             .wrap(from_fn(routes::forbid_foreign_origins))
             .wrap(from_fn(routes::measure))

@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::writer::Writer;
 
 pub struct State {
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     pub writer: Writer,
     pub delivery: Delivery,
     pub registry: Arc<Registry>,

@@ -12,7 +12,7 @@ use tracing::error;
 
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
-use crate::store::{AppendConnection, Committed, Draft, Store, StoreError, Verdict};
+use crate::store::{Appender, Committed, Draft, Store, StoreError, Verdict};
 
 /// Most messages of one statement. Larger batches gained nothing when measured and make everyone wait longer.
 pub const MAX_BATCH: usize = 256;
@@ -58,7 +58,13 @@ struct Pending {
 
 impl Writer {
     /// Starts `shards` tasks that together let at most `max_waiting` sends wait.
-    pub fn start(store: &Store, delivery: Delivery, metrics: Metrics, shards: u8, max_waiting: u32) -> Self {
+    pub fn start(
+        store: &dyn Store,
+        delivery: Delivery,
+        metrics: Metrics,
+        shards: u8,
+        max_waiting: u32,
+    ) -> Self {
         let stopping = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let each = (max_waiting as usize).div_ceil(shards.into());
@@ -66,7 +72,7 @@ impl Writer {
             .map(|_| {
                 let (sender, queue) = mpsc::channel(each);
                 let shard = Shard {
-                    connection: AppendConnection::new(store.clone()),
+                    appender: store.appender(),
                     delivery: delivery.clone(),
                     metrics: metrics.clone(),
                 };
@@ -110,7 +116,7 @@ fn shard_of(channel: ChannelId, shards: usize) -> usize {
 }
 
 struct Shard {
-    connection: AppendConnection,
+    appender: Box<dyn Appender>,
     delivery: Delivery,
     metrics: Metrics,
 }
@@ -139,7 +145,7 @@ impl Shard {
         let started = Instant::now();
         let (leaders, followers) = split_repeats(batch);
         let drafts: Vec<&Draft> = leaders.iter().map(|pending| &pending.draft).collect();
-        let verdicts = match self.connection.append(&drafts).await {
+        let verdicts = match self.appender.append(&drafts).await {
             Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
             // One row has values that the database refuses; each on its own, it fails alone.
             Err(StoreError::Refused(_)) if drafts.len() > 1 => self.one_by_one(&drafts).await,
@@ -159,7 +165,7 @@ impl Shard {
     async fn one_by_one(&mut self, drafts: &[&Draft]) -> Vec<Option<Verdict>> {
         let mut verdicts = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            verdicts.push(match self.connection.append(&[*draft]).await {
+            verdicts.push(match self.appender.append(&[*draft]).await {
                 Ok(mut verdict) => verdict.pop(),
                 Err(error) => {
                     log_failure(&error, 1);

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, ORIGIN};
-use deadpool_redis::redis::Pipeline;
 use shared_runtime::bearer::bearer_token;
 use shared_runtime::origins::{ANY, parse_origins};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::{InvalidToken, unix_seconds};
 use shared_types::UserId;
-use shared_types::registry_keys::TicketGrant;
 use tracing::debug;
 use url::form_urlencoded;
 
@@ -105,7 +103,7 @@ fn ticket_of(query: &str) -> Result<Option<String>, Rejection> {
     Ok(ticket)
 }
 
-/// Takes the ticket out of Redis, so that it lets in once.
+/// Takes the ticket out of the registry, so that it lets in once.
 async fn redeem(gateway: &Gateway, ticket: &str) -> Result<Identity, Rejection> {
     let unknown =
         || Rejection::unauthorized("The ticket is unknown, used or expired. Get a new one by POST /connect.");
@@ -114,16 +112,11 @@ async fn redeem(gateway: &Gateway, ticket: &str) -> Result<Identity, Rejection> 
     if ticket.is_empty() || !is_sane {
         return Err(unknown());
     }
-    let mut pipeline = Pipeline::with_capacity(1);
-    // Run twice, the second finds nothing and the client gets a new ticket: better than letting in twice.
-    pipeline.cmd("GETDEL").arg(gateway.keys.ticket(ticket));
-    let taken = gateway.redis.run(&pipeline).await;
-    let (stored,): (Option<String>,) = taken.map_err(|error| {
+    let taken = gateway.session_registry.redeem_ticket(ticket).await.map_err(|error| {
         debug!(%error, "cannot redeem a ticket");
         Rejection::overloaded(COME_AGAIN)
     })?;
-    let grant: TicketGrant =
-        serde_json::from_str(&stored.ok_or_else(unknown)?).map_err(Rejection::internal)?;
+    let grant = taken.ok_or_else(unknown)?;
     if grant.expires_at <= unix_seconds() {
         return Err(Rejection::unauthorized(InvalidToken::Expired.to_string()));
     }

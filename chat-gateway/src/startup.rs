@@ -11,10 +11,10 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use shared_runtime::ops::Draining;
+use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
 use shared_types::GatewayId;
-use shared_types::registry_keys::RegistryKeys;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -70,16 +70,23 @@ pub struct Application {
 
 /// Checks the options and takes up the lease. Redis may be away: the gateway starts, is not ready, and keeps trying.
 pub async fn build(config: Config, listeners: Listeners) -> Result<Application, StartupError> {
+    let registry = RedisRegistry::new(config.redis.client()?, config.redis.prefix());
+    build_on(config, listeners, Arc::new(registry)).await
+}
+
+/// The same on a registry that is there already; the Redis options are not looked at.
+pub async fn build_on(
+    config: Config,
+    listeners: Listeners,
+    session_registry: Arc<dyn SessionRegistry>,
+) -> Result<Application, StartupError> {
     config.check()?;
     let sessions = &config.sessions;
     let gateway_id = GatewayId::generate();
     let metrics = Arc::new(Metrics::new());
     let hub = Arc::new(Hub::new(sessions.max_sessions.get(), sessions.max_sessions_per_user.get()));
-    let redis = config.redis.client()?;
-    let keys = RegistryKeys::new(config.redis.prefix());
     let setup = Setup {
-        redis: redis.clone(),
-        keys: keys.clone(),
+        registry: session_registry.clone(),
         gateway_id: gateway_id.clone(),
         advertise_url: config.advertise_url.clone(),
         public_url: config.public_url.clone(),
@@ -91,8 +98,7 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
         hub,
         registry,
         metrics,
-        redis,
-        keys,
+        session_registry,
         verifier: config.tokens.verifier()?,
         internal_secret: config.internal_secret.resolve()?,
         allowed_origins: AllowedOrigins::parse(&config.allowed_origins)?,

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use shared_runtime::internal_secret::InternalSecret;
 use shared_runtime::ops::Draining;
-use shared_runtime::redis::Redis;
+use shared_runtime::registry::SessionRegistry;
 use shared_runtime::tokens::TokenVerifier;
 use shared_types::GatewayId;
-use shared_types::registry_keys::RegistryKeys;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::AllowedOrigins;
@@ -21,8 +20,8 @@ pub(crate) struct Gateway {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) redis: Redis,
-    pub(crate) keys: RegistryKeys,
+    /// The whole registry, for tickets; `registry` is this gateway's part of it.
+    pub(crate) session_registry: Arc<dyn SessionRegistry>,
     pub(crate) verifier: TokenVerifier,
     pub(crate) internal_secret: InternalSecret,
     pub(crate) allowed_origins: AllowedOrigins,

@@ -6,6 +6,7 @@ pub mod logging;
 pub mod ops;
 pub mod origins;
 pub mod redis;
+pub mod registry;
 pub mod rejection;
 pub mod request_id;
 pub mod secret;

@@ -1,6 +1,6 @@
 //! Group commit: rows of one batch stand and fall alone, and what waits is bounded.
 
-use api_server::store::{AppendConnection, Draft, Role, Store, StoreError, Verdict};
+use api_server::store::{ChannelStore, Draft, Postgres as Store, Role, Store as _, StoreError, Verdict};
 use futures_util::future::join_all;
 use harness::cluster::Cluster;
 use harness::postgres::Postgres;
@@ -51,7 +51,7 @@ fn told(verdict: &Verdict) -> String {
 async fn a_batch_with_bad_rows_stores_the_others_without_a_gap() {
     let (store, group, database) = store_with_group(&["alice", "bob"]).await;
     let quiet_group = store.create_group(None, &[("bob".parse().unwrap(), Role::Owner)]).await.unwrap();
-    let mut connection = AppendConnection::new(store);
+    let mut connection = store.appender();
     let first = draft(group, "alice", "first", Some("c-1"));
     connection.append(&[&first]).await.unwrap();
 
@@ -87,7 +87,7 @@ async fn a_batch_with_bad_rows_stores_the_others_without_a_gap() {
 #[tokio::test]
 async fn a_batch_with_values_that_the_database_refuses_stores_nothing_and_the_connection_lives_on() {
     let (store, group, database) = store_with_group(&["alice"]).await;
-    let mut connection = AppendConnection::new(store);
+    let mut connection = store.appender();
     let (good, bad) = (draft(group, "alice", "good", None), draft(group, "alice", "no\0no", None));
 
     let refused = connection.append(&[&good, &bad]).await;

@@ -18,7 +18,7 @@ async fn probes_answer_on_both_listeners_and_metrics_on_the_internal_one_only() 
             assert_eq!(ask(base, "/livez").await.expect(200)["status"], "alive");
             let ready = ask(base, "/readyz").await.expect(200);
             assert_eq!(ready["status"], "ready");
-            assert_eq!(ready["dependencies"]["redis"], "up");
+            assert_eq!(ready["dependencies"]["registry"], "up");
         }
         ask(&public, "/metrics").await.expect_problem(404, "not_found");
         let metrics = ask(&internal, "/metrics").await.expect(200);
@@ -28,7 +28,7 @@ async fn probes_answer_on_both_listeners_and_metrics_on_the_internal_one_only() 
         }
         ask(&public, "/drain").await.expect_problem(404, "not_found");
     }
-    assert_eq!(cluster.api(0).get("/readyz", "alice").await.expect(200)["dependencies"]["postgres"], "up");
+    assert_eq!(cluster.api(0).get("/readyz", "alice").await.expect(200)["dependencies"]["database"], "up");
 }
 
 #[tokio::test]
@@ -166,5 +166,5 @@ async fn a_server_without_its_redis_lives_and_is_not_ready_and_says_what_is_down
     let api = cluster.api(0);
     api.get("/livez", "alice").await.expect(200);
     let answer = api.get("/readyz", "alice").await.expect(503);
-    assert_eq!(answer, json!({"status": "notReady", "dependencies": {"postgres": "up", "redis": "down"}}));
+    assert_eq!(answer, json!({"status": "notReady", "dependencies": {"database": "up", "registry": "down"}}));
 }

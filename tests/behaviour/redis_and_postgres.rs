@@ -102,8 +102,8 @@ async fn a_server_is_not_ready_while_redis_or_postgres_is_away_and_then_ready_wi
     let (public, internal) = (cluster.api(0).base_url().to_owned(), cluster.api_internal_url(0));
     let (up, down) = (json!("up"), json!("down"));
     for (proxy, state) in [
-        (&to_redis, json!({"postgres": up, "redis": down})),
-        (&to_postgres, json!({"postgres": down, "redis": up})),
+        (&to_redis, json!({"database": up, "registry": down})),
+        (&to_postgres, json!({"database": down, "registry": up})),
     ] {
         proxy.cut().await;
         for url in [&public, &internal] {

@@ -27,7 +27,7 @@ use registry::Registry;
 
 /// What delivery is built from.
 pub struct DeliveryParts {
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub pushes: PushQueue,
     pub metrics: Metrics,

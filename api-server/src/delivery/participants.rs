@@ -14,7 +14,7 @@ const MAX_CACHED_MEMBERS: u64 = 1_000_000;
 const EXPECTED_CHANNELS: usize = 50_000;
 
 pub(super) struct ParticipantCache {
-    store: Store,
+    store: Arc<dyn Store>,
     cache: Cache<ChannelId, Arc<Participants>, ByMembers>,
 }
 
@@ -28,7 +28,7 @@ impl Weighter<ChannelId, Arc<Participants>> for ByMembers {
 }
 
 impl ParticipantCache {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self { store, cache: Cache::with_weighter(EXPECTED_CHANNELS, MAX_CACHED_MEMBERS, ByMembers) }
     }
 

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use deadpool_redis::redis::Pipeline;
-use shared_runtime::redis::{Redis, RedisUnavailable};
-use shared_types::registry_keys::{Lease, RegistryKeys, TICKET_TTL, TicketGrant, parse_user_entry};
+use shared_runtime::registry::{RegistryUnavailable, SessionRegistry};
+use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 use tokio_util::sync::CancellationToken;
 
@@ -16,13 +15,10 @@ use crate::metrics::Metrics;
 
 /// How old the table of leases may grow. A lease itself ends after 10 s.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Keys of one MGET; more go into the same round trip as further commands.
-const KEYS_PER_COMMAND: usize = 10_000;
 
 /// Where users are and which gateways live.
 pub struct Registry {
-    redis: Redis,
-    keys: RegistryKeys,
+    sessions: Arc<dyn SessionRegistry>,
     leases: RwLock<Arc<Leases>>,
     metrics: Metrics,
 }
@@ -40,8 +36,8 @@ struct Gateway {
 }
 
 impl Registry {
-    pub fn new(redis: Redis, prefix: &str, metrics: Metrics) -> Self {
-        Self { redis, keys: RegistryKeys::new(prefix), leases: RwLock::default(), metrics }
+    pub fn new(sessions: Arc<dyn SessionRegistry>, metrics: Metrics) -> Self {
+        Self { sessions, leases: RwLock::default(), metrics }
     }
 
     /// Reads the leases every second until `stopping`.
@@ -59,20 +55,12 @@ impl Registry {
     }
 
     /// The live gateways of each user, in one round trip; users without any are left out.
-    pub(super) async fn locate(&self, users: &[UserId]) -> Result<Locations, RedisUnavailable> {
+    pub(super) async fn locate(&self, users: &[UserId]) -> Result<Locations, RegistryUnavailable> {
         if users.is_empty() {
             return Ok(Locations::new());
         }
-        let mut pipeline = Pipeline::new();
-        for chunk in users.chunks(KEYS_PER_COMMAND) {
-            pipeline.cmd("MGET").arg(chunk.iter().map(|user| self.keys.user(user)).collect::<Vec<_>>());
-        }
-        let entries: Vec<Vec<Option<String>>> = self.counted(self.redis.run(&pipeline).await)?;
-        let named: Vec<(&UserId, Vec<GatewayId>)> = users
-            .iter()
-            .zip(entries.into_iter().flatten())
-            .filter_map(|(user, entry)| Some((user, parse_user_entry(&entry?).collect())))
-            .collect();
+        let gateways = self.counted(self.sessions.gateways_of(users).await)?;
+        let named: Vec<(&UserId, Vec<GatewayId>)> = users.iter().zip(gateways).collect();
         let mut leases = self.leases();
         // A gateway that started within the last second is not in the table. Ids of dead ones are looked for again
         // only after the table's next reading.
@@ -98,7 +86,7 @@ impl Registry {
     }
 
     /// The gateway that a client should connect to: live, not draining, least loaded.
-    pub async fn choose_gateway(&self) -> Result<Option<(GatewayId, String)>, RedisUnavailable> {
+    pub async fn choose_gateway(&self) -> Result<Option<(GatewayId, String)>, RegistryUnavailable> {
         self.refresh().await?;
         let leases = self.leases();
         let load = |gateway: &Gateway| gateway.lease.sessions + gateway.sent_there.load(Ordering::Relaxed);
@@ -113,44 +101,25 @@ impl Registry {
         }))
     }
 
+    /// The internal URL of every live gateway.
+    pub async fn live_urls(&self) -> Result<Vec<(GatewayId, String)>, RegistryUnavailable> {
+        self.refresh().await?;
+        let leases = self.leases();
+        Ok(leases.live.iter().map(|(id, gateway)| (id.clone(), gateway.lease.url.clone())).collect())
+    }
+
     /// Keeps what a ticket grants until it is used or ends.
-    pub async fn issue_ticket(&self, ticket: &str, grant: &TicketGrant) -> Result<(), RedisUnavailable> {
-        let grant = serde_json::to_string(grant).unwrap_or_default();
-        let mut pipeline = Pipeline::new();
-        let ttl_ms = u64::try_from(TICKET_TTL.as_millis()).unwrap_or(u64::MAX);
-        pipeline.cmd("SET").arg(self.keys.ticket(ticket)).arg(grant).arg("PX").arg(ttl_ms).ignore();
-        self.redis.run(&pipeline).await
+    pub async fn issue_ticket(&self, ticket: &str, grant: &TicketGrant) -> Result<(), RegistryUnavailable> {
+        self.sessions.issue_ticket(ticket, grant).await
     }
 
-    pub async fn ping(&self) -> Result<(), RedisUnavailable> {
-        self.redis.ping().await
+    pub async fn ping(&self) -> Result<(), RegistryUnavailable> {
+        self.sessions.ping().await
     }
 
-    /// Reads every lease, and forgets the ids of gateways that have none.
-    async fn refresh(&self) -> Result<(), RedisUnavailable> {
-        let mut pipeline = Pipeline::new();
-        pipeline.cmd("SMEMBERS").arg(self.keys.gateways());
-        let (ids,): (Vec<String>,) = self.counted(self.redis.run(&pipeline).await)?;
-        let ids: Vec<GatewayId> = ids.into_iter().filter_map(|id| id.parse().ok()).collect();
-        let mut live = HashMap::with_capacity(ids.len());
-        if !ids.is_empty() {
-            let mut pipeline = Pipeline::with_capacity(ids.len());
-            for id in &ids {
-                pipeline.cmd("GET").arg(self.keys.lease(id));
-            }
-            let leases: Vec<Option<String>> = self.counted(self.redis.run(&pipeline).await)?;
-            let mut dead = Pipeline::new();
-            for (id, lease) in ids.into_iter().zip(leases) {
-                match lease.and_then(|lease| serde_json::from_str::<Lease>(&lease).ok()) {
-                    Some(lease) => drop(live.insert(id, lease)),
-                    // A gateway that lives adds itself again with its next renewal.
-                    None => drop(dead.cmd("SREM").arg(self.keys.gateways()).arg(id.as_str()).ignore()),
-                }
-            }
-            if !dead.is_empty() {
-                self.counted(self.redis.run::<()>(&dead).await)?;
-            }
-        }
+    /// Reads every lease.
+    async fn refresh(&self) -> Result<(), RegistryUnavailable> {
+        let live = self.counted(self.sessions.leases().await)?;
         self.replace(live);
         Ok(())
     }
@@ -177,7 +146,7 @@ impl Registry {
         self.leases.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn counted<T>(&self, answer: Result<T, RedisUnavailable>) -> Result<T, RedisUnavailable> {
+    fn counted<T>(&self, answer: Result<T, RegistryUnavailable>) -> Result<T, RegistryUnavailable> {
         answer.inspect_err(|_| {
             self.metrics.registry_failures.inc();
         })

@@ -21,7 +21,7 @@ pub async fn livez() -> HttpResponse {
 
 /// Should this server be sent traffic?
 ///
-/// 503 while Postgres or Redis does not answer, or while draining.
+/// 503 while the database or the session registry does not answer, or while draining.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses(
@@ -30,11 +30,11 @@ pub async fn livez() -> HttpResponse {
     )
 )]
 pub async fn readyz(state: web::Data<State>) -> HttpResponse {
-    let postgres = async { timeout(PROBE_LIMIT, state.store.ping()).await.map_err(drop)?.map_err(drop) };
-    let redis = async { timeout(PROBE_LIMIT, state.registry.ping()).await.map_err(drop)?.map_err(drop) };
-    let (postgres, redis) = tokio::join!(postgres, redis);
+    let database = async { timeout(PROBE_LIMIT, state.store.ping()).await.map_err(drop)?.map_err(drop) };
+    let registry = async { timeout(PROBE_LIMIT, state.registry.ping()).await.map_err(drop)?.map_err(drop) };
+    let (database, registry) = tokio::join!(database, registry);
     let dependencies =
-        [("postgres", Dependency::from_result(&postgres)), ("redis", Dependency::from_result(&redis))];
+        [("database", Dependency::from_result(&database)), ("registry", Dependency::from_result(&registry))];
     ops::readyz(&state.draining, &dependencies)
 }
 

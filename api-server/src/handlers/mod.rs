@@ -9,6 +9,7 @@ pub mod members;
 pub mod read;
 pub mod send_message;
 pub mod sync;
+pub mod try_out;
 pub mod view;
 
 use shared_runtime::rejection::Rejection;

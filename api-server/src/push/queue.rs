@@ -26,7 +26,12 @@ pub struct PushQueue {
 
 impl PushQueue {
     /// Starts the task that writes jobs and then wakes `worker`.
-    pub fn start(store: Store, worker: Arc<Notify>, metrics: Metrics, stopping: CancellationToken) -> Self {
+    pub fn start(
+        store: Arc<dyn Store>,
+        worker: Arc<Notify>,
+        metrics: Metrics,
+        stopping: CancellationToken,
+    ) -> Self {
         let (queue, lists) = mpsc::channel(QUEUE);
         tokio::spawn(write_jobs(store, lists, worker, stopping));
         Self { queue, metrics }
@@ -45,7 +50,7 @@ impl PushQueue {
 }
 
 async fn write_jobs(
-    store: Store,
+    store: Arc<dyn Store>,
     mut lists: mpsc::Receiver<(Outgoing, Vec<UserId>)>,
     worker: Arc<Notify>,
     stopping: CancellationToken,

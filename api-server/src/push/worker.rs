@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 const OUR_FAULT_PAUSE: Duration = Duration::from_secs(60);
 
 pub struct PushWorker {
-    pub store: Store,
+    pub store: Arc<dyn Store>,
     pub sender: Arc<dyn PushSender>,
     pub metrics: Metrics,
     pub hide_content: bool,

@@ -1,26 +1,20 @@
 //! What is kept for ever: channels, participants, entries, devices, push jobs.
 
+mod columns;
+mod error;
 mod postgres;
+mod roles;
+mod rows;
+mod sqlite;
+mod tables;
 
 use serde_json::value::RawValue;
 use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
 
-pub use postgres::{AppendConnection, Postgres as Store, migrate};
-
-/// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Nobody knows whether it was done; asking again is safe.
-    #[error("the database does not answer")]
-    Unavailable(#[source] sqlx::Error),
-    /// The database refused these values.
-    #[error("the database refused the values")]
-    Refused(#[source] sqlx::Error),
-    #[error("the migrations could not be applied")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
-    #[error("a stored row is not what this version writes: {0}")]
-    Corrupt(String),
-}
+pub use error::StoreError;
+pub use postgres::{Postgres, migrate};
+pub use sqlite::Sqlite;
+pub use tables::{Appender, ChannelStore, DeviceStore, EntryStore, ParticipantStore, PushJobStore, Store};
 
 /// A message that has been checked and not been stored.
 #[derive(Debug, Clone)]

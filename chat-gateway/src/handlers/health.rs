@@ -8,9 +8,9 @@ use crate::state::Gateway;
 
 /// Ready is: api-servers can find this gateway, and clients that connect now would stay.
 pub(crate) async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
-    let redis = Dependency::from_result(&gateway.redis.ping().await);
+    let registry = Dependency::from_result(&gateway.session_registry.ping().await);
     let lease = if gateway.registry.holds_lease() { Dependency::Up } else { Dependency::Down };
-    ops::readyz(&gateway.draining, &[("redis", redis), ("lease", lease)])
+    ops::readyz(&gateway.draining, &[("registry", registry), ("lease", lease)])
 }
 
 pub(crate) async fn metrics(gateway: Data<Gateway>) -> HttpResponse {

@@ -6,15 +6,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use shared_runtime::redis::{Redis, RedisUnavailable};
-use shared_types::registry_keys::{LEASE_RENEWAL, LEASE_TTL, Lease, RegistryKeys, USER_ENTRY_RENEWAL};
+use shared_runtime::registry::{Intent, RegistryUnavailable, SessionRegistry};
+use shared_types::registry_keys::{LEASE_RENEWAL, LEASE_TTL, Lease, USER_ENTRY_RENEWAL};
 use shared_types::{GatewayId, UserId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 use url::Url;
 
-use super::round_trip::{Intent, RoundTrips};
 use super::{Claim, ClaimError, Shared};
 use crate::jitter::jitter;
 use crate::metrics::Metrics;
@@ -28,8 +27,7 @@ const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
 
 /// What the keeper says of this gateway, and where.
 pub(crate) struct Setup {
-    pub(crate) redis: Redis,
-    pub(crate) keys: RegistryKeys,
+    pub(crate) registry: Arc<dyn SessionRegistry>,
     pub(crate) gateway_id: GatewayId,
     pub(crate) advertise_url: Url,
     pub(crate) public_url: Url,
@@ -39,7 +37,8 @@ pub(crate) struct Setup {
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     claims: mpsc::Receiver<Claim>,
-    round_trips: RoundTrips,
+    registry: Arc<dyn SessionRegistry>,
+    gateway_id: GatewayId,
     lease: Lease,
     metrics: Arc<Metrics>,
     renew_at: Instant,
@@ -53,12 +52,13 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>, claims: mpsc::Receiver<Claim>, setup: Setup) -> Self {
-        let Setup { redis, keys, gateway_id, advertise_url, public_url, metrics } = setup;
+        let Setup { registry, gateway_id, advertise_url, public_url, metrics } = setup;
         let now = Instant::now();
         Self {
             shared,
             claims,
-            round_trips: RoundTrips { redis, keys, gateway_id },
+            registry,
+            gateway_id,
             lease: Lease {
                 url: String::from(advertise_url).trim_end_matches('/').to_owned(),
                 public_url: public_url.into(),
@@ -119,11 +119,11 @@ impl Keeper {
         self.lease.sessions = self.shared.hub.session_count() as u64;
         self.lease.is_draining = self.shared.is_draining.load(Ordering::Relaxed);
         let asked_at = Instant::now();
-        match self.round_trips.renew(&self.lease).await {
+        match self.registry.renew(&self.gateway_id, &self.lease).await {
             Ok(existed) => {
                 let held = self.hold_until(asked_at + LEASE_TTL);
                 if held.is_some() && !existed {
-                    warn!("Redis has lost the lease; claiming every user again");
+                    warn!("the registry has lost the lease; claiming every user again");
                     self.claim_all_rounds = self.claim_all_rounds.max(1);
                 }
                 if std::mem::take(&mut self.is_failing) {
@@ -150,7 +150,7 @@ impl Keeper {
             intents.insert(user_id, intent);
         }
         let intents: Vec<(UserId, Intent)> = intents.into_iter().collect();
-        let verdict = self.round_trips.settle(&intents).await.map_err(Arc::new);
+        let verdict = self.registry.settle(&self.gateway_id, &intents).await.map_err(Arc::new);
         if let Err(error) = &verdict {
             self.failed(error, "cannot claim or release users");
             // Nobody knows what Redis has seen of it, so all of it is looked at again.
@@ -174,7 +174,7 @@ impl Keeper {
         }
     }
 
-    fn failed(&mut self, error: &RedisUnavailable, what: &str) {
+    fn failed(&mut self, error: &RegistryUnavailable, what: &str) {
         self.metrics.registry_failures.inc();
         // One line when it begins; the metric tells how long it lasts.
         if !self.is_failing {
@@ -205,9 +205,9 @@ impl Keeper {
                 }
                 // Sessions that could not be closed in time are no reason to stay listed.
                 let intents: Vec<_> = users.into_iter().map(|user_id| (user_id, Intent::Release)).collect();
-                self.round_trips.settle(&intents).await?;
+                self.registry.settle(&self.gateway_id, &intents).await?;
             }
-            self.round_trips.resign().await
+            self.registry.resign(&self.gateway_id).await
         };
         match timeout(FAREWELL_LIMIT, farewell).await {
             Ok(Ok(())) => info!("left the registry"),

@@ -5,14 +5,13 @@
 //! in the hub afterwards asks for another look.
 
 mod keeper;
-mod round_trip;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use shared_runtime::redis::RedisUnavailable;
+use shared_runtime::registry::RegistryUnavailable;
 use shared_types::UserId;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -38,7 +37,7 @@ pub(crate) enum ClaimError {
     #[error("the registry did not answer in time")]
     TimedOut,
     #[error("the registry is not to be had")]
-    Unavailable(#[source] Arc<RedisUnavailable>),
+    Unavailable(#[source] Arc<RegistryUnavailable>),
 }
 
 struct Claim {

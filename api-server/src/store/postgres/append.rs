@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
 use shared_types::{Entry, EntryBody, EntryId};
 use sqlx::pool::PoolConnection;
 use sqlx::{FromRow, Postgres as PgDriver};
@@ -10,14 +10,15 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::rows::{corrupt, raw_json};
-use crate::store::{Draft, StoreError, Verdict};
+use crate::store::columns::Moment;
+use crate::store::rows::{corrupt, raw_json};
+use crate::store::{Appender, Draft, StoreError, Verdict};
 
 /// Beyond the statement's own limit: reached only when the server does not even report that.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// A connection that one writer keeps for itself, so that no batch waits for one or is preceded by a check.
-pub struct AppendConnection {
+pub(super) struct AppendConnection {
     store: Postgres,
     connection: Option<PoolConnection<PgDriver>>,
 }
@@ -28,7 +29,7 @@ struct VerdictRow {
     verdict: String,
     entry_id: Uuid,
     entry_seq: Option<i64>,
-    entry_created_at: DateTime<Utc>,
+    entry_created_at: Moment,
     entry_kind: Option<String>,
     entry_content: Option<String>,
     entry_metadata: Option<String>,
@@ -36,16 +37,14 @@ struct VerdictRow {
 }
 
 impl AppendConnection {
-    pub fn new(store: Postgres) -> Self {
+    pub(super) fn new(store: Postgres) -> Self {
         Self { store, connection: None }
     }
+}
 
-    /// Stores a batch in one statement; answers one verdict per draft, in their order. After an error nothing of
-    /// the batch is known to be stored or not; the same drafts may be given again only if each has a
-    /// `clientMessageId`.
-    ///
-    /// No (channel, sender, `clientMessageId`) may stand twice in `drafts`.
-    pub async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
+#[async_trait]
+impl Appender for AppendConnection {
+    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.store.pool.acquire().await?,
@@ -115,7 +114,7 @@ fn verdict(draft: &Draft, row: VerdictRow) -> Result<Verdict, StoreError> {
         channel_id: draft.channel_id,
         seq: row.entry_seq.ok_or_else(|| corrupt("a stored entry without seq"))?,
         sender_id: draft.sender_id.clone(),
-        created_at: row.entry_created_at.into(),
+        created_at: row.entry_created_at.0,
         body: EntryBody::Message {
             kind,
             content,

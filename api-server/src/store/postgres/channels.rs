@@ -1,43 +1,22 @@
 //! Channels: creation, the list with what is unread, renaming.
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use shared_types::{ChannelId, Entry, EntryBody, UserId};
-use sqlx::{FromRow, Row};
+use shared_types::{ChannelId, EntryBody, UserId};
+use sqlx::Row;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::entries::append_change;
 use super::participants::{insert_participants, lock_and_read_standing};
-use super::rows::{EntryRow, entry_columns, parsed};
-use crate::store::{Change, ChannelCursor, ChannelKind, ChannelView, Role, StoreError};
+use crate::store::rows::{CHANNEL_VIEW, EntryRow, ViewRow, entry_columns, views};
+use crate::store::{Change, ChannelCursor, ChannelKind, ChannelStore, ChannelView, Role, StoreError, roles};
 
 const MESSAGE_COLUMNS: &str = entry_columns!("e");
 
-/// One channel as its participant sees it. `unread_count` counts the messages of others after `read_seq`; the
-/// range is empty, and costs nothing, for a channel that is read to its end.
-const VIEW: &str = "
-    SELECT c.id, c.kind, c.name, c.last_seq, c.updated_at, coalesce(p.read_seq, 0) AS read_seq,
-           (SELECT count(*) FROM participants m WHERE m.channel_id = c.id) AS member_count,
-           CASE WHEN p.user_id IS NULL THEN 0 ELSE (
-               SELECT count(*) FROM entries u
-               WHERE u.channel_id = c.id AND u.seq > p.read_seq AND u.type = 'message' AND u.sender_id <> p.user_id
-           ) END AS unread_count";
-
-#[derive(FromRow)]
-struct ViewRow {
-    id: Uuid,
-    kind: String,
-    name: Option<String>,
-    last_seq: i64,
-    read_seq: i64,
-    unread_count: i64,
-    member_count: i64,
-    updated_at: DateTime<Utc>,
-}
-
-impl Postgres {
-    /// A new group; `members` holds each user once with the role that they start with.
-    pub async fn create_group(
+#[async_trait]
+impl ChannelStore for Postgres {
+    async fn create_group(
         &self,
         name: Option<&str>,
         members: &[(UserId, Role)],
@@ -58,9 +37,7 @@ impl Postgres {
         Ok(channel)
     }
 
-    /// The pair's one channel, and whether this call made it. Two callers at the same moment get the same one:
-    /// the second waits in the unique key for the first to commit.
-    pub async fn open_direct(&self, one: &UserId, other: &UserId) -> Result<(ChannelId, bool), StoreError> {
+    async fn open_direct(&self, one: &UserId, other: &UserId) -> Result<(ChannelId, bool), StoreError> {
         let (first, second) = if one < other { (one, other) } else { (other, one) };
         let pair = format!("{first} {second}");
         let mut transaction = self.pool.begin().await?;
@@ -88,15 +65,14 @@ impl Postgres {
         Ok((ChannelId(id), true))
     }
 
-    /// One channel as `user` sees it; one that the user is not in only with `sees_all`.
-    pub async fn channel(
+    async fn channel(
         &self,
         channel: ChannelId,
         user: &UserId,
         sees_all: bool,
     ) -> Result<Option<ChannelView>, StoreError> {
         let sql = format!(
-            "{VIEW} FROM channels c LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2
+            "{CHANNEL_VIEW} FROM channels c LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2
              WHERE c.id = $1 AND ($3 OR p.user_id IS NOT NULL)"
         );
         let row: Option<ViewRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
@@ -111,15 +87,14 @@ impl Postgres {
         }
     }
 
-    /// A page of the user's channels, latest activity first.
-    pub async fn channels(
+    async fn channels(
         &self,
         user: &UserId,
         after: Option<ChannelCursor>,
         limit: i64,
     ) -> Result<Vec<ChannelView>, StoreError> {
         let sql = format!(
-            "{VIEW} FROM participants p JOIN channels c ON c.id = p.channel_id
+            "{CHANNEL_VIEW} FROM participants p JOIN channels c ON c.id = p.channel_id
              WHERE p.user_id = $1 AND ($2::timestamptz IS NULL OR (c.updated_at, c.id) < ($2, $3))
              ORDER BY c.updated_at DESC, c.id DESC LIMIT $4"
         );
@@ -134,41 +109,7 @@ impl Postgres {
         self.with_last_messages(rows).await
     }
 
-    async fn with_last_messages(&self, rows: Vec<ViewRow>) -> Result<Vec<ChannelView>, StoreError> {
-        let sql = format!(
-            "SELECT {MESSAGE_COLUMNS} FROM unnest($1::uuid[]) AS wanted (channel_id) CROSS JOIN LATERAL (
-                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.type = 'message'
-                 ORDER BY entries.seq DESC LIMIT 1
-             ) e"
-        );
-        let last: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
-            .await?;
-        let mut last = last
-            .into_iter()
-            .map(Entry::try_from)
-            .map(|entry| entry.map(|entry| (entry.channel_id.0, entry)))
-            .collect::<Result<std::collections::HashMap<_, _>, _>>()?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(ChannelView {
-                    id: ChannelId(row.id),
-                    kind: parsed::<ChannelKind>(row.kind)?,
-                    name: row.name,
-                    last_seq: row.last_seq,
-                    read_seq: row.read_seq,
-                    unread_count: row.unread_count,
-                    last_message: last.remove(&row.id),
-                    member_count: row.member_count,
-                    updated_at: row.updated_at.into(),
-                })
-            })
-            .collect()
-    }
-
-    /// Gives a group another name; owners and admins only, or any caller with `may_manage`.
-    pub async fn rename(
+    async fn rename(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -180,11 +121,8 @@ impl Postgres {
         else {
             return Ok(Change::NotFound);
         };
-        if standing.kind == ChannelKind::Direct {
-            return Ok(Change::Refused("A direct channel has no name."));
-        }
-        if !may_manage && !standing.role.is_some_and(Role::manages) {
-            return Ok(Change::Forbidden("Only an owner or admin of the channel may rename it."));
+        if let Err(denial) = roles::may_rename(standing, may_manage) {
+            return Ok(denial.into());
         }
         let row = sqlx::query(
             "UPDATE channels SET name = $2 WHERE id = $1 AND name IS DISTINCT FROM $2 RETURNING 1",
@@ -202,8 +140,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Ids of the user's channels that are not in `known`, latest activity first, at most `limit`.
-    pub async fn channels_besides(
+    async fn channels_besides(
         &self,
         user: &UserId,
         known: &[ChannelId],
@@ -220,5 +157,21 @@ impl Postgres {
         .fetch_all(&self.pool)
         .await?;
         Ok(ids.into_iter().map(ChannelId).collect())
+    }
+}
+
+impl Postgres {
+    async fn with_last_messages(&self, rows: Vec<ViewRow>) -> Result<Vec<ChannelView>, StoreError> {
+        let sql = format!(
+            "SELECT {MESSAGE_COLUMNS} FROM unnest($1::uuid[]) AS wanted (channel_id) CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.type = 'message'
+                 ORDER BY entries.seq DESC LIMIT 1
+             ) e"
+        );
+        let last: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(rows.iter().map(|row| row.id).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?;
+        views(rows, last)
     }
 }

@@ -1,46 +1,15 @@
 //! Devices: where a user's pushes go.
 
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
 use shared_types::{DeviceId, UserId};
-use sqlx::FromRow;
 
 use super::Postgres;
-use super::rows::{parsed, target};
-use crate::store::{Device, DevicePlatform, DeviceTarget, StoreError};
+use crate::store::rows::{DEVICE_COLUMNS, DeviceRow, target_columns};
+use crate::store::{Device, DevicePlatform, DeviceStore, DeviceTarget, StoreError};
 
-const COLUMNS: &str =
-    "device_id, platform, installation_id, registration_token, updated_at, disabled_at, disabled_reason";
-
-#[derive(FromRow)]
-struct DeviceRow {
-    device_id: String,
-    platform: String,
-    installation_id: Option<String>,
-    registration_token: Option<String>,
-    updated_at: DateTime<Utc>,
-    disabled_at: Option<DateTime<Utc>>,
-    disabled_reason: Option<String>,
-}
-
-impl TryFrom<DeviceRow> for Device {
-    type Error = StoreError;
-
-    fn try_from(row: DeviceRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            device_id: parsed(row.device_id)?,
-            platform: parsed::<DevicePlatform>(row.platform)?,
-            target: target(row.installation_id, row.registration_token)?,
-            updated_at: row.updated_at.into(),
-            disabled_at: row.disabled_at.map(Into::into),
-            disabled_reason: row.disabled_reason,
-        })
-    }
-}
-
-impl Postgres {
-    /// Registers a device, or gives it another target. A target that another user's (or another) device had
-    /// leaves it. `None`: the user has `most` devices already.
-    pub async fn put_device(
+#[async_trait]
+impl DeviceStore for Postgres {
+    async fn put_device(
         &self,
         user: &UserId,
         device: &DeviceId,
@@ -48,10 +17,7 @@ impl Postgres {
         target: &DeviceTarget,
         most: i64,
     ) -> Result<Option<Device>, StoreError> {
-        let (installation, registration) = match target {
-            DeviceTarget::Installation(id) => (Some(id.as_str()), None),
-            DeviceTarget::Registration(token) => (None, Some(token.as_str())),
-        };
+        let (installation, registration) = target_columns(target);
         let mut transaction = self.pool.begin().await?;
         // One at a time for each target, or two users who register the same one deadlock or collide.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended(coalesce($1, $2), 0))")
@@ -90,7 +56,7 @@ impl Postgres {
                  platform = excluded.platform, installation_id = excluded.installation_id,
                  registration_token = excluded.registration_token, updated_at = now(),
                  target_version = devices.target_version + 1, disabled_at = NULL, disabled_reason = NULL
-             RETURNING {COLUMNS}"
+             RETURNING {DEVICE_COLUMNS}"
         )))
         .bind(user.as_str())
         .bind(device.as_str())
@@ -103,16 +69,14 @@ impl Postgres {
         Ok(Some(row.try_into()?))
     }
 
-    /// The user's devices by id.
-    pub async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM devices WHERE user_id = $1 ORDER BY device_id");
+    async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError> {
+        let sql = format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE user_id = $1 ORDER BY device_id");
         let rows: Vec<DeviceRow> =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(user.as_str()).fetch_all(&self.pool).await?;
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Whether there was such a device.
-    pub async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
+    async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
         let deleted = sqlx::query("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
             .bind(user.as_str())
             .bind(device.as_str())
@@ -121,9 +85,7 @@ impl Postgres {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// Stops pushing to a device, unless it has been given another target since the push was made. Answers
-    /// whether it was stopped.
-    pub async fn disable_device(
+    async fn disable_device(
         &self,
         user: &UserId,
         device: &DeviceId,

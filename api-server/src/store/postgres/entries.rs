@@ -1,19 +1,21 @@
 //! The log: pages of history, sync, and the entries that are not messages.
 
-use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
+use async_trait::async_trait;
+use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, UserId};
 use sqlx::{PgConnection, Row};
 use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::Postgres;
-use super::rows::{EntryRow, entries, entry_columns};
-use crate::store::{Committed, Page, StoreError, Window};
+use crate::store::columns::Moment;
+use crate::store::rows::{EntryRow, change_columns, entries, entry_columns, page};
+use crate::store::{Committed, EntryStore, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
 
-impl Postgres {
-    /// A page of one channel's log. Whether the caller may see it is the caller's business.
-    pub async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError> {
+#[async_trait]
+impl EntryStore for Postgres {
+    async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError> {
         match window {
             Window::Latest => self.before(channel, Seq::MAX, limit).await,
             Window::Before(seq) => self.before(channel, seq, limit).await,
@@ -28,39 +30,7 @@ impl Postgres {
         }
     }
 
-    async fn before(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3"
-        );
-        let mut page = self.page(sql, channel, seq, limit).await?;
-        page.entries.reverse();
-        Ok(page)
-    }
-
-    async fn after(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
-        );
-        self.page(sql, channel, seq, limit).await
-    }
-
-    /// One more than asked for is read: its presence is `has_more`.
-    async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
-        let mut rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(channel.0)
-            .bind(seq)
-            .bind(limit + 1)
-            .fetch_all(&self.pool)
-            .await?;
-        let has_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
-        if has_more {
-            rows.pop();
-        }
-        Ok(Page { entries: entries(rows)?, has_more })
-    }
-
-    /// The entries after each cursor, at most `limit` a channel, for those channels that the user is in.
-    pub async fn sync(
+    async fn sync(
         &self,
         user: &UserId,
         cursors: &HashMap<ChannelId, Seq>,
@@ -107,6 +77,35 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    async fn before(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq < $2 ORDER BY e.seq DESC LIMIT $3"
+        );
+        let mut page = self.page(sql, channel, seq, limit).await?;
+        page.entries.reverse();
+        Ok(page)
+    }
+
+    async fn after(&self, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
+        );
+        self.page(sql, channel, seq, limit).await
+    }
+
+    /// One more than asked for is read: its presence is `has_more`.
+    async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(seq)
+            .bind(limit + 1)
+            .fetch_all(&self.pool)
+            .await?;
+        page(rows, limit)
+    }
+}
+
 /// Appends an entry that is no message, within the transaction that changes what it tells of. The channel's row
 /// is locked by the caller; `version` is how much the membership's version grows.
 pub(super) async fn append_change(
@@ -130,16 +129,10 @@ pub(super) async fn append_change(
         channel_id: channel,
         seq: row.try_get("last_seq")?,
         sender_id: sender.clone(),
-        created_at: Timestamp::from(row.try_get::<chrono::DateTime<chrono::Utc>, _>("updated_at")?),
+        created_at: row.try_get::<Moment, _>("updated_at")?.0,
         body,
     };
-    let (content, user_ids) = match &entry.body {
-        EntryBody::ChannelRenamed { name } => (Some(name.as_str()), None),
-        EntryBody::MemberJoined { user_ids } | EntryBody::MemberLeft { user_ids } => {
-            (None, Some(user_ids.iter().map(UserId::as_str).collect::<Vec<_>>()))
-        }
-        EntryBody::Message { content, .. } => (Some(content.as_str()), None),
-    };
+    let (content, user_ids) = change_columns(&entry.body);
     sqlx::query(
         "INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, content, user_ids)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -149,7 +142,7 @@ pub(super) async fn append_change(
     .bind(entry.id.0)
     .bind(entry.body.type_name())
     .bind(sender.as_str())
-    .bind(entry.created_at.as_datetime())
+    .bind(Moment(entry.created_at))
     .bind(content)
     .bind(user_ids)
     .execute(connection)

@@ -6,17 +6,17 @@ mod devices;
 mod entries;
 mod participants;
 mod push_jobs;
-mod rows;
 
 use std::str::FromStr;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 
-use super::StoreError;
+use super::{Appender, Store, StoreError};
 
-pub use append::AppendConnection;
+use append::AppendConnection;
 
 /// How long anyone waits for a connection before the answer is `overloaded`.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
@@ -42,19 +42,20 @@ impl Postgres {
             .connect_lazy_with(connect_options(database_url)?);
         Ok(Self { pool })
     }
+}
 
-    /// Whether the database answers.
-    pub async fn ping(&self) -> Result<(), StoreError> {
+#[async_trait]
+impl Store for Postgres {
+    async fn ping(&self) -> Result<(), StoreError> {
         self.pool.execute("SELECT 1").await?;
         Ok(())
     }
 
-    /// Connections that are open, and those of them that nobody uses.
-    pub fn pool_size(&self) -> (u32, usize) {
-        (self.pool.size(), self.pool.num_idle())
+    fn appender(&self) -> Box<dyn Appender> {
+        Box::new(AppendConnection::new(self.clone()))
     }
 
-    pub async fn close(&self) {
+    async fn close(&self) {
         self.pool.close().await;
     }
 }
@@ -77,23 +78,4 @@ fn parse(database_url: &str) -> Result<PgConnectOptions, StoreError> {
         .application_name("naru-api-server")
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1)))
-}
-
-/// SQLSTATE classes that blame the values: data exception, integrity constraint, program limit.
-const REFUSED_CLASSES: [&str; 3] = ["22", "23", "54"];
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause)
-                if cause
-                    .code()
-                    .is_some_and(|code| REFUSED_CLASSES.iter().any(|class| code.starts_with(class))) =>
-            {
-                Self::Refused(error)
-            }
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt(error.to_string()),
-            _ => Self::Unavailable(error),
-        }
-    }
 }

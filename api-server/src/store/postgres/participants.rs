@@ -1,46 +1,19 @@
 //! Participants: who is in a channel, in which role, and how far each has read.
 
-use chrono::{DateTime, Utc};
+use async_trait::async_trait;
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
-use sqlx::{FromRow, PgConnection, Row};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::entries::append_change;
-use super::rows::parsed;
-use crate::store::{Change, ChannelKind, Member, Participant, Participants, Role, Standing, StoreError};
+use crate::store::rows::{MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, parsed};
+use crate::store::{Change, Member, ParticipantStore, Participants, Role, Standing, StoreError, roles};
 
-const DIRECT_IS_FIXED: &str = "A direct channel's two participants do not change.";
-
-#[derive(FromRow)]
-struct MemberRow {
-    user_id: String,
-    role: String,
-    joined_at: DateTime<Utc>,
-    read_seq: i64,
-}
-
-impl TryFrom<MemberRow> for Member {
-    type Error = StoreError;
-
-    fn try_from(row: MemberRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            user_id: parsed(row.user_id)?,
-            role: parsed(row.role)?,
-            joined_at: row.joined_at.into(),
-            read_seq: row.read_seq,
-        })
-    }
-}
-
-impl Postgres {
-    /// What the caller is in a channel; `None` when there is no such channel.
-    pub async fn standing(
-        &self,
-        channel: ChannelId,
-        caller: &UserId,
-    ) -> Result<Option<Standing>, StoreError> {
-        let row = sqlx::query(
+#[async_trait]
+impl ParticipantStore for Postgres {
+    async fn standing(&self, channel: ChannelId, caller: &UserId) -> Result<Option<Standing>, StoreError> {
+        let row: Option<StandingRow> = sqlx::query_as(
             "SELECT c.kind, c.last_seq, p.role FROM channels c
              LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2 WHERE c.id = $1",
         )
@@ -48,55 +21,44 @@ impl Postgres {
         .bind(caller.as_str())
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(standing).transpose()
+        row.map(Standing::try_from).transpose()
     }
 
-    /// A page of members, ordered by user id.
-    pub async fn members(
+    async fn members(
         &self,
         channel: ChannelId,
         after: Option<&UserId>,
         limit: i64,
     ) -> Result<Vec<Member>, StoreError> {
-        let rows: Vec<MemberRow> = sqlx::query_as(
-            "SELECT user_id, role, joined_at, read_seq FROM participants
-             WHERE channel_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3",
-        )
-        .bind(channel.0)
-        .bind(after.map_or("", UserId::as_str))
-        .bind(limit)
-        .fetch_all(&self.pool)
-        .await?;
+        let sql = format!(
+            "SELECT {MEMBER_COLUMNS} FROM participants
+             WHERE channel_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3"
+        );
+        let rows: Vec<MemberRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(after.map_or("", UserId::as_str))
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
         rows.into_iter().map(Member::try_from).collect()
     }
 
-    /// Everybody who gets each channel's entries, and the version of that membership, read together.
-    pub async fn participants(
+    async fn participants(
         &self,
         channels: &[ChannelId],
     ) -> Result<Vec<(ChannelId, Participants)>, StoreError> {
         let ids: Vec<Uuid> = channels.iter().map(|id| id.0).collect();
-        let rows = sqlx::query(
-            "SELECT c.id, c.membership_version, p.user_id, p.joined_seq FROM channels c
-             JOIN participants p ON p.channel_id = c.id WHERE c.id = ANY ($1) ORDER BY c.id",
+        let rows: Vec<ParticipantRow> = sqlx::query_as(
+            "SELECT p.channel_id, c.membership_version, p.user_id, p.joined_seq FROM channels c
+             JOIN participants p ON p.channel_id = c.id WHERE c.id = ANY ($1) ORDER BY p.channel_id",
         )
         .bind(ids)
         .fetch_all(&self.pool)
         .await?;
-        let mut found: Vec<(ChannelId, Participants)> = Vec::with_capacity(channels.len());
-        for row in rows {
-            let id = ChannelId(row.try_get(0)?);
-            let participant = Participant { user_id: parsed(row.try_get(2)?)?, joined_seq: row.try_get(3)? };
-            match found.last_mut() {
-                Some((last, participants)) if *last == id => participants.members.push(participant),
-                _ => found.push((id, Participants { version: row.try_get(1)?, members: vec![participant] })),
-            }
-        }
-        Ok(found)
+        by_channel(rows)
     }
 
-    /// Adds those who are not in the group yet, as members.
-    pub async fn add_members(
+    async fn add_members(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -108,11 +70,8 @@ impl Postgres {
         else {
             return Ok(Change::NotFound);
         };
-        if standing.kind == ChannelKind::Direct {
-            return Ok(Change::Refused(DIRECT_IS_FIXED));
-        }
-        if !may_manage && !standing.role.is_some_and(Role::manages) {
-            return Ok(Change::Forbidden("Only an owner or admin of the channel may add members."));
+        if let Err(denial) = roles::may_add_members(standing, may_manage) {
+            return Ok(denial.into());
         }
         let members: Vec<_> = users.iter().map(|user| (user.clone(), Role::Member)).collect();
         // They have "read" what was there before them, their own joining included.
@@ -120,8 +79,7 @@ impl Postgres {
         if added.is_empty() {
             return Ok(Change::Unchanged);
         }
-        // Only a service gets here without being in the group, and only into a group that everyone left.
-        if standing.role.is_none() {
+        if roles::may_be_adding_to_nobody(standing) {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
         }
         let body = EntryBody::MemberJoined { user_ids: added };
@@ -130,9 +88,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Removes one member, or lets the caller leave. The last owner's place goes to the longest-standing admin,
-    /// else to the longest-standing member.
-    pub async fn remove_member(
+    async fn remove_member(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -144,24 +100,11 @@ impl Postgres {
         else {
             return Ok(Change::NotFound);
         };
-        if standing.kind == ChannelKind::Direct {
-            return Ok(Change::Refused(DIRECT_IS_FIXED));
-        }
-        let Some(removed) = role_of(&mut transaction, channel, user).await? else {
-            return Ok(Change::Unchanged);
+        let role = role_of(&mut transaction, channel, user).await?;
+        let removed = match roles::may_remove(standing, may_manage, caller == user, role) {
+            Ok(removed) => removed,
+            Err(denial) => return Ok(denial.into()),
         };
-        let may_remove = may_manage
-            || caller == user
-            || match standing.role {
-                Some(Role::Owner) => true,
-                Some(Role::Admin) => removed == Role::Member,
-                _ => false,
-            };
-        if !may_remove {
-            return Ok(Change::Forbidden(
-                "Only an owner may remove anyone, and an admin may remove members.",
-            ));
-        }
         sqlx::query("DELETE FROM participants WHERE channel_id = $1 AND user_id = $2")
             .bind(channel.0)
             .bind(user.as_str())
@@ -176,8 +119,7 @@ impl Postgres {
         Ok(Change::Committed(committed))
     }
 
-    /// Gives a member another role. Owners only; the last owner stays one. Leaves no entry.
-    pub async fn set_role(
+    async fn set_role(
         &self,
         channel: ChannelId,
         caller: &UserId,
@@ -190,31 +132,27 @@ impl Postgres {
         else {
             return Ok(Err(Change::NotFound));
         };
-        if standing.kind == ChannelKind::Direct {
-            return Ok(Err(Change::Refused("The participants of a direct channel have no roles.")));
+        if let Err(denial) = roles::may_set_role(standing, may_manage) {
+            return Ok(Err(denial.into()));
         }
-        if !may_manage && standing.role != Some(Role::Owner) {
-            return Ok(Err(Change::Forbidden("Only an owner of the channel may change roles.")));
-        }
-        let row: Option<MemberRow> = sqlx::query_as(
-            "UPDATE participants SET role = $3 WHERE channel_id = $1 AND user_id = $2
-             RETURNING user_id, role, joined_at, read_seq",
-        )
-        .bind(channel.0)
-        .bind(user.as_str())
-        .bind(role.word())
-        .fetch_optional(&mut *transaction)
-        .await?;
+        let sql = format!(
+            "UPDATE participants SET role = $3 WHERE channel_id = $1 AND user_id = $2 RETURNING {MEMBER_COLUMNS}"
+        );
+        let row: Option<MemberRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(user.as_str())
+            .bind(role.word())
+            .fetch_optional(&mut *transaction)
+            .await?;
         let Some(row) = row else { return Ok(Err(Change::Unchanged)) };
-        if owners(&mut transaction, channel).await? == 0 {
-            return Ok(Err(Change::Refused("A channel needs an owner: give someone else the role first.")));
+        if let Err(denial) = roles::still_owned(owners(&mut transaction, channel).await?) {
+            return Ok(Err(denial.into()));
         }
         transaction.commit().await?;
         Ok(Ok(row.try_into()?))
     }
 
-    /// Moves the read cursor forward, never back; answers where it stands. `None`: no participant.
-    pub async fn mark_read(
+    async fn mark_read(
         &self,
         channel: ChannelId,
         user: &UserId,
@@ -238,14 +176,6 @@ impl Postgres {
     }
 }
 
-fn standing(row: &sqlx::postgres::PgRow) -> Result<Standing, StoreError> {
-    Ok(Standing {
-        kind: parsed(row.try_get("kind")?)?,
-        last_seq: row.try_get("last_seq")?,
-        role: row.try_get::<Option<String>, _>("role")?.map(parsed).transpose()?,
-    })
-}
-
 /// Locks the channel against other changes and messages, then reads what the caller is in it. `None` when there
 /// is no such channel or the caller may not know of it. Two statements, so that the second sees what was
 /// committed while the first waited.
@@ -259,7 +189,7 @@ pub(super) async fn lock_and_read_standing(
         .bind(channel.0)
         .fetch_optional(&mut *connection)
         .await?;
-    let row = sqlx::query(
+    let row: Option<StandingRow> = sqlx::query_as(
         "SELECT c.kind, c.last_seq, p.role FROM channels c
          LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2
          WHERE c.id = $1 AND ($3 OR p.user_id IS NOT NULL)",
@@ -269,7 +199,7 @@ pub(super) async fn lock_and_read_standing(
     .bind(may_manage)
     .fetch_optional(connection)
     .await?;
-    row.as_ref().map(standing).transpose()
+    row.map(Standing::try_from).transpose()
 }
 
 /// Adds those who are not in yet; answers them, in the order given.
@@ -281,9 +211,11 @@ pub(super) async fn insert_participants(
 ) -> Result<Vec<UserId>, StoreError> {
     let users: Vec<&str> = members.iter().map(|(user, _)| user.as_str()).collect();
     let roles: Vec<&str> = members.iter().map(|(_, role)| role.word()).collect();
+    // The statement's moment, after the lock: one for all of them, where `clock_timestamp()` is asked for each row
+    // and the next millisecond may begin between two.
     let inserted: Vec<String> = sqlx::query_scalar(
         "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
-         SELECT $1, m.user_id, m.role, date_trunc('milliseconds', clock_timestamp()), $4, $4
+         SELECT $1, m.user_id, m.role, date_trunc('milliseconds', statement_timestamp()), $4, $4
          FROM unnest($2::text[], $3::text[]) AS m (user_id, role)
          ON CONFLICT DO NOTHING RETURNING user_id",
     )
@@ -326,13 +258,11 @@ async fn promote_an_owner_if_none_is_left(
     if owners(connection, channel).await? > 0 {
         return Ok(());
     }
-    sqlx::query(
+    let sql = format!(
         "UPDATE participants SET role = 'owner' WHERE channel_id = $1 AND user_id = (
-             SELECT user_id FROM participants WHERE channel_id = $1
-             ORDER BY role = 'admin' DESC, joined_at, joined_seq, user_id LIMIT 1)",
-    )
-    .bind(channel.0)
-    .execute(connection)
-    .await?;
+             SELECT user_id FROM participants WHERE channel_id = $1 ORDER BY {} LIMIT 1)",
+        roles::SUCCESSION
+    );
+    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(channel.0).execute(connection).await?;
     Ok(())
 }

@@ -1,38 +1,20 @@
 //! Push jobs: made by the fan-out, taken under a lease, ended or put off.
 
+use async_trait::async_trait;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use shared_types::{ChannelId, Entry, Seq, UserId};
-use sqlx::FromRow;
+use shared_types::{ChannelId, Seq, UserId};
 use uuid::Uuid;
 
 use super::Postgres;
-use super::rows::{EntryRow, entry_columns, parsed, target};
-use crate::store::{PendingPush, PushJob, StoreError};
+use crate::store::rows::{EntryRow, JobRow, entry_columns, jobs};
+use crate::store::{PushJob, PushJobStore, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
-#[derive(FromRow)]
-struct JobRow {
-    job_id: i64,
-    job_user_id: String,
-    device_id: String,
-    attempts: i32,
-    job_created_at: DateTime<Utc>,
-    platform: Option<String>,
-    installation_id: Option<String>,
-    registration_token: Option<String>,
-    target_version: Option<i64>,
-    channel_name: Option<String>,
-    unread_total: Option<i64>,
-    job_channel_id: Uuid,
-    job_seq: i64,
-}
-
-impl Postgres {
-    /// One job for every live device of every recipient. Doing it again makes no second job.
-    pub async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
+#[async_trait]
+impl PushJobStore for Postgres {
+    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
         let users: Vec<&str> = pushes.iter().map(|(user, ..)| user.as_str()).collect();
         let channels: Vec<Uuid> = pushes.iter().map(|(_, channel, _)| channel.0).collect();
         let seqs: Vec<i64> = pushes.iter().map(|(.., seq)| *seq).collect();
@@ -51,9 +33,7 @@ impl Postgres {
         Ok(inserted.rows_affected())
     }
 
-    /// Takes up to `limit` jobs that are due; nobody else gets them until the lease ends. What is pushed is read
-    /// now, not when the job was made: the latest target, name and count, and nothing for who has left.
-    pub async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
+    async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         let rows: Vec<JobRow> = sqlx::query_as(
             "WITH due AS (
                  SELECT id FROM push_jobs WHERE failed_at IS NULL AND due_at <= now()
@@ -82,34 +62,16 @@ impl Postgres {
         .bind(lease.as_secs_f64())
         .fetch_all(&self.pool)
         .await?;
-        let mut entries = self.entries_of(&rows).await?;
-        rows.into_iter().map(|row| job(row, &mut entries)).collect()
+        let entries = self.entries_of(&rows).await?;
+        jobs(rows, entries)
     }
 
-    async fn entries_of(&self, jobs: &[JobRow]) -> Result<EntriesByPlace, StoreError> {
-        let sql = format!(
-            "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
-             JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
-        );
-        let rows: Vec<EntryRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(jobs.iter().map(|job| job.job_channel_id).collect::<Vec<_>>())
-            .bind(jobs.iter().map(|job| job.job_seq).collect::<Vec<_>>())
-            .fetch_all(&self.pool)
-            .await?;
-        rows.into_iter()
-            .map(Entry::try_from)
-            .map(|entry| entry.map(|entry| ((entry.channel_id.0, entry.seq), entry)))
-            .collect()
-    }
-
-    /// The job is done, or there is nothing left to do.
-    pub async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
+    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM push_jobs WHERE id = ANY ($1)").bind(jobs).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// The job is tried again after `pause`.
-    pub async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
+    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
         sqlx::query("UPDATE push_jobs SET due_at = now() + make_interval(secs => $2) WHERE id = $1")
             .bind(job)
             .bind(pause.as_secs_f64())
@@ -118,8 +80,7 @@ impl Postgres {
         Ok(())
     }
 
-    /// The job is kept, with the reason, and not tried again.
-    pub async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
+    async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
         sqlx::query("UPDATE push_jobs SET failed_at = now(), failed_reason = $2 WHERE id = $1")
             .bind(job)
             .bind(reason)
@@ -129,27 +90,16 @@ impl Postgres {
     }
 }
 
-type EntriesByPlace = std::collections::HashMap<(Uuid, i64), Entry>;
-
-fn job(row: JobRow, entries: &mut EntriesByPlace) -> Result<PushJob, StoreError> {
-    let entry = entries.get(&(row.job_channel_id, row.job_seq)).cloned();
-    let push = match (entry, row.platform, row.target_version) {
-        (Some(entry), Some(platform), Some(target_version)) => Some(PendingPush {
-            platform: parsed(platform)?,
-            target: target(row.installation_id, row.registration_token)?,
-            target_version,
-            entry,
-            channel_name: row.channel_name,
-            unread_total: row.unread_total.unwrap_or(0),
-        }),
-        _ => None,
-    };
-    Ok(PushJob {
-        id: row.job_id,
-        user_id: parsed(row.job_user_id)?,
-        device_id: parsed(row.device_id)?,
-        attempts: row.attempts,
-        created_at: row.job_created_at.into(),
-        push,
-    })
+impl Postgres {
+    async fn entries_of(&self, jobs: &[JobRow]) -> Result<Vec<EntryRow>, StoreError> {
+        let sql = format!(
+            "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
+             JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
+        );
+        Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(jobs.iter().map(|job| job.job_channel_id).collect::<Vec<_>>())
+            .bind(jobs.iter().map(|job| job.job_seq).collect::<Vec<_>>())
+            .fetch_all(&self.pool)
+            .await?)
+    }
 }

@@ -1,0 +1,259 @@
+//! Participants: who is in a channel, in which role, and how far each has read.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use shared_types::{ChannelId, EntryBody, Seq, UserId};
+use sqlx::{AssertSqlSafe, SqliteConnection, SqliteExecutor};
+
+use super::Sqlite;
+use super::entries::append_change;
+use super::ids::json_of;
+use crate::store::columns::Moment;
+use crate::store::rows::{
+    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, corrupt, parsed,
+};
+use crate::store::{Change, Member, ParticipantStore, Participants, Role, Standing, StoreError, roles};
+
+#[async_trait]
+impl ParticipantStore for Sqlite {
+    async fn standing(&self, channel: ChannelId, caller: &UserId) -> Result<Option<Standing>, StoreError> {
+        read_standing(&self.readers, channel, caller, true).await
+    }
+
+    async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<&UserId>,
+        limit: i64,
+    ) -> Result<Vec<Member>, StoreError> {
+        let sql = format!(
+            "SELECT {MEMBER_COLUMNS} FROM participants
+             WHERE channel_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3"
+        );
+        let rows: Vec<MemberRow> = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(after.map_or("", UserId::as_str))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.into_iter().map(Member::try_from).collect()
+    }
+
+    async fn participants(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<Vec<(ChannelId, Participants)>, StoreError> {
+        let rows: Vec<ParticipantRow> = sqlx::query_as(
+            "SELECT p.channel_id, c.membership_version, p.user_id, p.joined_seq FROM channels c
+             JOIN participants p ON p.channel_id = c.id
+             WHERE c.id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY p.channel_id",
+        )
+        .bind(json_of(channels.iter().map(|id| id.0)))
+        .fetch_all(&self.readers)
+        .await?;
+        by_channel(rows)
+    }
+
+    async fn add_members(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        users: &[UserId],
+    ) -> Result<Change, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        let Some(standing) = read_standing(&mut *transaction, channel, caller, may_manage).await? else {
+            return Ok(Change::NotFound);
+        };
+        if let Err(denial) = roles::may_add_members(standing, may_manage) {
+            return Ok(denial.into());
+        }
+        let members: Vec<_> = users.iter().map(|user| (user.clone(), Role::Member)).collect();
+        // They have "read" what was there before them, their own joining included.
+        let added = insert_participants(&mut transaction, channel, &members, standing.last_seq + 1).await?;
+        if added.is_empty() {
+            return Ok(Change::Unchanged);
+        }
+        if roles::may_be_adding_to_nobody(standing) {
+            promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
+        }
+        let body = EntryBody::MemberJoined { user_ids: added };
+        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        transaction.commit().await?;
+        Ok(Change::Committed(committed))
+    }
+
+    async fn remove_member(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        user: &UserId,
+    ) -> Result<Change, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        let Some(standing) = read_standing(&mut *transaction, channel, caller, may_manage).await? else {
+            return Ok(Change::NotFound);
+        };
+        let role = role_of(&mut transaction, channel, user).await?;
+        let removed = match roles::may_remove(standing, may_manage, caller == user, role) {
+            Ok(removed) => removed,
+            Err(denial) => return Ok(denial.into()),
+        };
+        sqlx::query("DELETE FROM participants WHERE channel_id = $1 AND user_id = $2")
+            .bind(channel.0)
+            .bind(user.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        if removed == Role::Owner {
+            promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
+        }
+        let body = EntryBody::MemberLeft { user_ids: vec![user.clone()] };
+        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        transaction.commit().await?;
+        Ok(Change::Committed(committed))
+    }
+
+    async fn set_role(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        user: &UserId,
+        role: Role,
+    ) -> Result<Result<Member, Change>, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        let Some(standing) = read_standing(&mut *transaction, channel, caller, may_manage).await? else {
+            return Ok(Err(Change::NotFound));
+        };
+        if let Err(denial) = roles::may_set_role(standing, may_manage) {
+            return Ok(Err(denial.into()));
+        }
+        let sql = format!(
+            "UPDATE participants SET role = $3 WHERE channel_id = $1 AND user_id = $2 RETURNING {MEMBER_COLUMNS}"
+        );
+        let row: Option<MemberRow> = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(channel.0)
+            .bind(user.as_str())
+            .bind(role.word())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(row) = row else { return Ok(Err(Change::Unchanged)) };
+        if let Err(denial) = roles::still_owned(owners(&mut transaction, channel).await?) {
+            return Ok(Err(denial.into()));
+        }
+        transaction.commit().await?;
+        Ok(Ok(row.try_into()?))
+    }
+
+    async fn mark_read(
+        &self,
+        channel: ChannelId,
+        user: &UserId,
+        seq: Seq,
+    ) -> Result<Option<Seq>, StoreError> {
+        let stands_at: Option<Seq> =
+            sqlx::query_scalar("SELECT read_seq FROM participants WHERE channel_id = $1 AND user_id = $2")
+                .bind(channel.0)
+                .bind(user.as_str())
+                .fetch_optional(&self.readers)
+                .await?;
+        // Clients repeat themselves: only a cursor that moves waits for the writer.
+        if stands_at.is_none_or(|stands_at| stands_at >= seq) {
+            return Ok(stands_at);
+        }
+        Ok(sqlx::query_scalar(
+            "UPDATE participants SET read_seq = max(read_seq, $3) WHERE channel_id = $1 AND user_id = $2
+             RETURNING read_seq",
+        )
+        .bind(channel.0)
+        .bind(user.as_str())
+        .bind(seq)
+        .fetch_optional(&self.writer)
+        .await?)
+    }
+}
+
+/// What the caller is in the channel. `None` when there is no such channel or the caller may not know of it. For
+/// a change it is read in the writing transaction, whose lock keeps it true.
+pub(super) async fn read_standing(
+    connection: impl SqliteExecutor<'_>,
+    channel: ChannelId,
+    caller: &UserId,
+    sees_all: bool,
+) -> Result<Option<Standing>, StoreError> {
+    let row: Option<StandingRow> = sqlx::query_as(
+        "SELECT c.kind, c.last_seq, p.role FROM channels c
+         LEFT JOIN participants p ON p.channel_id = c.id AND p.user_id = $2
+         WHERE c.id = $1 AND ($3 OR p.user_id IS NOT NULL)",
+    )
+    .bind(channel.0)
+    .bind(caller.as_str())
+    .bind(sees_all)
+    .fetch_optional(connection)
+    .await?;
+    row.map(Standing::try_from).transpose()
+}
+
+/// Adds those who are not in yet; answers them, in the order given.
+pub(super) async fn insert_participants(
+    connection: &mut SqliteConnection,
+    channel: ChannelId,
+    members: &[(UserId, Role)],
+    joined_seq: Seq,
+) -> Result<Vec<UserId>, StoreError> {
+    let json: Vec<(&str, &str)> = members.iter().map(|(user, role)| (user.as_str(), role.word())).collect();
+    let json = serde_json::to_string(&json).map_err(|error| corrupt(&format!("a member: {error}")))?;
+    // `WHERE true` tells SQLite's parser that ON begins no join.
+    let inserted: Vec<String> = sqlx::query_scalar(
+        "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
+         SELECT $1, m.value ->> 0, m.value ->> 1, $3, $4, $4 FROM json_each($2) m WHERE true
+         ON CONFLICT DO NOTHING RETURNING user_id",
+    )
+    .bind(channel.0)
+    .bind(json)
+    .bind(Moment::now())
+    .bind(joined_seq)
+    .fetch_all(connection)
+    .await?;
+    let mut inserted: HashSet<String> = inserted.into_iter().collect();
+    // Taken out of the set, so that a user who is named twice is answered once.
+    Ok(members.iter().map(|(user, _)| user).filter(|user| inserted.remove(user.as_str())).cloned().collect())
+}
+
+async fn role_of(
+    connection: &mut SqliteConnection,
+    channel: ChannelId,
+    user: &UserId,
+) -> Result<Option<Role>, StoreError> {
+    let role: Option<String> =
+        sqlx::query_scalar("SELECT role FROM participants WHERE channel_id = $1 AND user_id = $2")
+            .bind(channel.0)
+            .bind(user.as_str())
+            .fetch_optional(connection)
+            .await?;
+    role.map(parsed).transpose()
+}
+
+async fn owners(connection: &mut SqliteConnection, channel: ChannelId) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar("SELECT count(*) FROM participants WHERE channel_id = $1 AND role = 'owner'")
+        .bind(channel.0)
+        .fetch_one(connection)
+        .await?)
+}
+
+async fn promote_an_owner_if_none_is_left(
+    connection: &mut SqliteConnection,
+    channel: ChannelId,
+) -> Result<(), StoreError> {
+    if owners(connection, channel).await? > 0 {
+        return Ok(());
+    }
+    let sql = format!(
+        "UPDATE participants SET role = 'owner' WHERE channel_id = $1 AND user_id = (
+             SELECT user_id FROM participants WHERE channel_id = $1 ORDER BY {} LIMIT 1)",
+        roles::SUCCESSION
+    );
+    sqlx::query(AssertSqlSafe(sql)).bind(channel.0).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! What a store can do, one trait for each table; two databases implement all of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use shared_types::{ChannelId, DeviceId, Seq, UserId};
+
+use super::{
+    Change, ChannelCursor, ChannelView, Device, DevicePlatform, DeviceTarget, Draft, Member, Page,
+    Participants, PushJob, Role, Standing, StoreError, Verdict, Window,
+};
+
+/// Everything that is kept for ever. Two real implementations: Postgres, and SQLite for the embedded edition; one
+/// suite of tests runs both.
+#[async_trait]
+pub trait Store:
+    ChannelStore + ParticipantStore + EntryStore + DeviceStore + PushJobStore + Send + Sync
+{
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// A way to append that one writer keeps for itself.
+    fn appender(&self) -> Box<dyn Appender>;
+
+    /// Ends the connections, when nobody needs them any more.
+    async fn close(&self);
+}
+
+/// Appends batches of messages.
+#[async_trait]
+pub trait Appender: Send {
+    /// Stores a batch in one transaction; answers one verdict per draft, in their order. After an error nothing of
+    /// the batch is known to be stored or not, except that after [`StoreError::Refused`] nothing is.
+    ///
+    /// No (channel, sender, `clientMessageId`) may stand twice in `drafts`.
+    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError>;
+}
+
+#[async_trait]
+pub trait ChannelStore {
+    /// A new group; `members` holds each user once with the role that they start with.
+    async fn create_group(
+        &self,
+        name: Option<&str>,
+        members: &[(UserId, Role)],
+    ) -> Result<ChannelId, StoreError>;
+
+    /// The pair's one channel, and whether this call made it. Two callers at the same moment get the same one.
+    async fn open_direct(&self, one: &UserId, other: &UserId) -> Result<(ChannelId, bool), StoreError>;
+
+    /// One channel as `user` sees it; one that the user is not in only with `sees_all`.
+    async fn channel(
+        &self,
+        channel: ChannelId,
+        user: &UserId,
+        sees_all: bool,
+    ) -> Result<Option<ChannelView>, StoreError>;
+
+    /// A page of the user's channels, latest activity first.
+    async fn channels(
+        &self,
+        user: &UserId,
+        after: Option<ChannelCursor>,
+        limit: i64,
+    ) -> Result<Vec<ChannelView>, StoreError>;
+
+    /// Gives a group another name; owners and admins only, or any caller with `may_manage`.
+    async fn rename(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        name: &str,
+    ) -> Result<Change, StoreError>;
+
+    /// Ids of the user's channels that are not in `known`, latest activity first, at most `limit`.
+    async fn channels_besides(
+        &self,
+        user: &UserId,
+        known: &[ChannelId],
+        limit: i64,
+    ) -> Result<Vec<ChannelId>, StoreError>;
+}
+
+#[async_trait]
+pub trait ParticipantStore {
+    /// What the caller is in a channel; `None` when there is no such channel.
+    async fn standing(&self, channel: ChannelId, caller: &UserId) -> Result<Option<Standing>, StoreError>;
+
+    /// A page of members, ordered by user id.
+    async fn members(
+        &self,
+        channel: ChannelId,
+        after: Option<&UserId>,
+        limit: i64,
+    ) -> Result<Vec<Member>, StoreError>;
+
+    /// Everybody who gets each channel's entries, and the version of that membership, read together.
+    async fn participants(
+        &self,
+        channels: &[ChannelId],
+    ) -> Result<Vec<(ChannelId, Participants)>, StoreError>;
+
+    /// Adds those who are not in the group yet, as members.
+    async fn add_members(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        users: &[UserId],
+    ) -> Result<Change, StoreError>;
+
+    /// Removes one member, or lets the caller leave. The last owner's place goes to the longest-standing admin,
+    /// else to the longest-standing member.
+    async fn remove_member(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        user: &UserId,
+    ) -> Result<Change, StoreError>;
+
+    /// Gives a member another role. Owners only; the last owner stays one. Leaves no entry.
+    async fn set_role(
+        &self,
+        channel: ChannelId,
+        caller: &UserId,
+        may_manage: bool,
+        user: &UserId,
+        role: Role,
+    ) -> Result<Result<Member, Change>, StoreError>;
+
+    /// Moves the read cursor forward, never back; answers where it stands. `None`: no participant.
+    async fn mark_read(&self, channel: ChannelId, user: &UserId, seq: Seq)
+    -> Result<Option<Seq>, StoreError>;
+}
+
+#[async_trait]
+pub trait EntryStore {
+    /// A page of one channel's log. Whether the caller may see it is the caller's business.
+    async fn history(&self, channel: ChannelId, window: Window, limit: i64) -> Result<Page, StoreError>;
+
+    /// The entries after each cursor, at most `limit` a channel, for those channels that the user is in.
+    async fn sync(
+        &self,
+        user: &UserId,
+        cursors: &HashMap<ChannelId, Seq>,
+        limit: i64,
+    ) -> Result<HashMap<ChannelId, Page>, StoreError>;
+}
+
+#[async_trait]
+pub trait DeviceStore {
+    /// Registers a device, or gives it another target. A target that another user's (or another) device had
+    /// leaves it. `None`: the user has `most` devices already.
+    async fn put_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        platform: DevicePlatform,
+        target: &DeviceTarget,
+        most: i64,
+    ) -> Result<Option<Device>, StoreError>;
+
+    /// The user's devices by id.
+    async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError>;
+
+    /// Whether there was such a device.
+    async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError>;
+
+    /// Stops pushing to a device, unless it has been given another target since the push was made. Answers
+    /// whether it was stopped.
+    async fn disable_device(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        target_version: i64,
+        reason: &str,
+    ) -> Result<bool, StoreError>;
+}
+
+#[async_trait]
+pub trait PushJobStore {
+    /// One job for every live device of every recipient. Doing it again makes no second job. Answers how many.
+    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError>;
+
+    /// Takes up to `limit` jobs that are due; nobody else gets them until the lease ends. What is pushed is read
+    /// now, not when the job was made: the latest target, name and count, and nothing for who has left.
+    async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
+
+    /// The jobs are done, or there is nothing left to do.
+    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError>;
+
+    /// The job is tried again after `pause`.
+    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError>;
+
+    /// The job is kept, with the reason, and not tried again.
+    async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError>;
+}

@@ -1,0 +1,61 @@
+//! The session registry: which gateways live, and which of them hold a session of a user.
+
+mod in_process;
+mod redis;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use shared_types::registry_keys::{Lease, TicketGrant};
+use shared_types::{GatewayId, UserId};
+
+pub use in_process::InProcessRegistry;
+pub use redis::RedisRegistry;
+
+use crate::redis::RedisUnavailable;
+
+/// Why the registry gave no answer. Only the one in Redis ever has a reason.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct RegistryUnavailable(#[from] RedisUnavailable);
+
+/// What is to become of a gateway's place in a user's entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    Claim,
+    Release,
+}
+
+/// Two real implementations: Redis, and this process's memory for the embedded edition; one suite of tests runs
+/// both. Every call may be made twice and then means the same, except `redeem_ticket`.
+#[async_trait]
+pub trait SessionRegistry: Send + Sync {
+    /// The gateways that each user's entry names, in the users' order; one round trip. Some may be dead.
+    async fn gateways_of(&self, users: &[UserId]) -> Result<Vec<Vec<GatewayId>>, RegistryUnavailable>;
+
+    /// Every gateway that holds a lease.
+    async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable>;
+
+    /// Renews a lease for [`shared_types::registry_keys::LEASE_TTL`]. Says whether it was still there: if not, the
+    /// registry has lost everything that it held of this gateway.
+    async fn renew(&self, gateway: &GatewayId, lease: &Lease) -> Result<bool, RegistryUnavailable>;
+
+    /// Takes a lease back: nobody looks there from now on.
+    async fn resign(&self, gateway: &GatewayId) -> Result<(), RegistryUnavailable>;
+
+    /// Names the gateway in users' entries, or takes it and nothing else out of them.
+    async fn settle(
+        &self,
+        gateway: &GatewayId,
+        intents: &[(UserId, Intent)],
+    ) -> Result<(), RegistryUnavailable>;
+
+    /// Keeps what a ticket grants until it is redeemed or ends.
+    async fn issue_ticket(&self, ticket: &str, grant: &TicketGrant) -> Result<(), RegistryUnavailable>;
+
+    /// Takes a ticket out, so that it lets in once. `None`: unknown, used or ended.
+    async fn redeem_ticket(&self, ticket: &str) -> Result<Option<TicketGrant>, RegistryUnavailable>;
+
+    /// Whether the registry answers.
+    async fn ping(&self) -> Result<(), RegistryUnavailable>;
+}

@@ -1,0 +1,128 @@
+//! One suite for both session registries: Redis, and this process's memory.
+
+use std::sync::Arc;
+
+use harness::redis::Redis;
+use shared_runtime::registry::{InProcessRegistry, Intent, RedisRegistry, SessionRegistry};
+use shared_types::registry_keys::{Lease, TicketGrant};
+use shared_types::{GatewayId, UserId};
+
+type Registry = Arc<dyn SessionRegistry>;
+
+async fn redis() -> Registry {
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        redis: shared_runtime::redis::RedisOptions,
+    }
+    let server = Redis::shared().await;
+    let arguments = ["test".to_owned(), format!("--redis-url={}", server.url())];
+    let client = Options::try_parse_from(arguments).unwrap().redis.client().unwrap();
+    Arc::new(RedisRegistry::new(client, &server.fresh_prefix()))
+}
+
+async fn in_process() -> Registry {
+    Arc::new(InProcessRegistry::default())
+}
+
+/// Every sentence for both implementations, under the implementation's name.
+macro_rules! conformance {
+    ($($sentence:ident),+ $(,)?) => {
+        mod redis_registry {
+            $(#[tokio::test] async fn $sentence() { super::$sentence(super::redis().await).await; })+
+        }
+        mod in_process_registry {
+            $(#[tokio::test] async fn $sentence() { super::$sentence(super::in_process().await).await; })+
+        }
+    };
+}
+
+conformance!(
+    a_user_is_found_on_every_gateway_that_claims_them_in_the_order_asked,
+    a_release_takes_out_one_gateway_and_no_other,
+    a_claim_made_twice_counts_once,
+    a_lease_is_listed_until_its_gateway_resigns,
+    a_renewal_says_whether_the_lease_was_still_there,
+    a_ticket_lets_in_once,
+    a_thousand_users_are_settled_and_found_at_once,
+    the_registry_answers,
+);
+
+fn user(name: &str) -> UserId {
+    name.parse().unwrap()
+}
+
+fn lease(sessions: u64) -> Lease {
+    Lease { url: "http://g".into(), public_url: "ws://g/ws".into(), sessions, is_draining: false }
+}
+
+async fn a_user_is_found_on_every_gateway_that_claims_them_in_the_order_asked(registry: Registry) {
+    let (one, two) = (GatewayId::generate(), GatewayId::generate());
+    registry.settle(&one, &[(user("alice"), Intent::Claim), (user("bob"), Intent::Claim)]).await.unwrap();
+    registry.settle(&two, &[(user("alice"), Intent::Claim)]).await.unwrap();
+    let found = registry.gateways_of(&[user("nobody"), user("bob"), user("alice")]).await.unwrap();
+    assert_eq!(found, [vec![], vec![one.clone()], vec![one, two]]);
+}
+
+async fn a_release_takes_out_one_gateway_and_no_other(registry: Registry) {
+    let (old, new) = (GatewayId::generate(), GatewayId::generate());
+    for gateway in [&old, &new] {
+        registry.settle(gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
+    }
+    registry.settle(&old, &[(user("alice"), Intent::Release)]).await.unwrap();
+    registry.settle(&old, &[(user("alice"), Intent::Release)]).await.unwrap();
+    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![new.clone()]]);
+    registry.settle(&new, &[(user("alice"), Intent::Release)]).await.unwrap();
+    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![]]);
+}
+
+async fn a_claim_made_twice_counts_once(registry: Registry) {
+    let gateway = GatewayId::generate();
+    for _ in 0..2 {
+        registry.settle(&gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
+    }
+    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![gateway]]);
+}
+
+async fn a_lease_is_listed_until_its_gateway_resigns(registry: Registry) {
+    let (one, two) = (GatewayId::generate(), GatewayId::generate());
+    registry.renew(&one, &lease(1)).await.unwrap();
+    registry.renew(&two, &lease(2)).await.unwrap();
+    registry.renew(&two, &lease(3)).await.unwrap();
+    let leases = registry.leases().await.unwrap();
+    assert_eq!((leases.len(), &leases[&one], &leases[&two]), (2, &lease(1), &lease(3)));
+    registry.resign(&one).await.unwrap();
+    assert_eq!(registry.leases().await.unwrap().into_keys().collect::<Vec<_>>(), [two]);
+}
+
+async fn a_renewal_says_whether_the_lease_was_still_there(registry: Registry) {
+    let gateway = GatewayId::generate();
+    assert!(!registry.renew(&gateway, &lease(0)).await.unwrap());
+    assert!(registry.renew(&gateway, &lease(0)).await.unwrap());
+    registry.resign(&gateway).await.unwrap();
+    assert!(!registry.renew(&gateway, &lease(0)).await.unwrap());
+}
+
+async fn a_ticket_lets_in_once(registry: Registry) {
+    let grant = TicketGrant { user_id: user("alice"), expires_at: 7 };
+    registry.issue_ticket("t-1", &grant).await.unwrap();
+    assert_eq!(registry.redeem_ticket("t-2").await.unwrap(), None);
+    assert_eq!(registry.redeem_ticket("t-1").await.unwrap(), Some(grant));
+    assert_eq!(registry.redeem_ticket("t-1").await.unwrap(), None);
+}
+
+async fn a_thousand_users_are_settled_and_found_at_once(registry: Registry) {
+    let gateway = GatewayId::generate();
+    let users: Vec<UserId> = (0..1_000).map(|n| user(&format!("u{n}"))).collect();
+    let claims: Vec<_> = users.iter().map(|user| (user.clone(), Intent::Claim)).collect();
+    registry.settle(&gateway, &claims).await.unwrap();
+    let found = registry.gateways_of(&users).await.unwrap();
+    assert_eq!(found.len(), 1_000);
+    assert!(found.iter().all(|gateways| *gateways == [gateway.clone()]));
+}
+
+async fn the_registry_answers(registry: Registry) {
+    registry.ping().await.unwrap();
+}
