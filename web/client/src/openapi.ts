@@ -227,6 +227,10 @@ export interface Operations {
   "put /devices/{deviceId}": { path: { deviceId: string }; query: undefined; body: PutDevice; result: Device };
   /** Remove a device. */
   "delete /devices/{deviceId}": { path: { deviceId: string }; query: undefined; body: undefined; result: undefined };
+  /** Does the process live? */
+  "get /livez": { path: undefined; query: undefined; body: undefined; result: undefined };
+  /** Should this server be sent traffic? */
+  "get /readyz": { path: undefined; query: undefined; body: undefined; result: undefined };
   /** Send a message. */
   "post /send/message": { path: undefined; query: undefined; body: SendMessage; result: Entry };
   /** Read what was missed. */
