@@ -1,9 +1,12 @@
 //! The chat page: built files that lie in the binary.
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::middleware::Compress;
+use actix_web::{HttpRequest, HttpResponse, Resource, web};
 use rust_embed::{EmbeddedFile, RustEmbed};
 use shared_runtime::rejection::Rejection;
 use shared_types::ProblemCode;
@@ -20,12 +23,29 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 pub fn routes(services: &mut web::ServiceConfig) {
     // Only paths that look like a file of the page, so that every other one is still answered by the API.
-    for method in [web::get, web::head] {
-        services
-            .route("/", method().to(index))
-            .route("/assets/{file}", method().to(asset))
-            .route(r"/{file:[a-z]+\.(svg|js)}", method().to(top_level));
-    }
+    services
+        .service(file("/").route(web::get().to(index)).route(web::head().to(index)))
+        .service(file("/assets/{file}").route(web::get().to(asset)).route(web::head().to(asset)))
+        .service(
+            file(r"/{file:[a-z]+\.(svg|js)}")
+                .route(web::get().to(top_level))
+                .route(web::head().to(top_level)),
+        );
+}
+
+/// A third of the bytes for who accepts gzip.
+fn file(
+    path: &str,
+) -> Resource<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    web::resource(path).wrap(Compress::default())
 }
 
 async fn index(request: HttpRequest) -> Result<HttpResponse, Rejection> {
