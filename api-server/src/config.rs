@@ -108,10 +108,10 @@ pub struct Config {
     pub shutdown_grace: Duration,
 
     /// Serve the chat page at `/`
-    #[arg(long, env = "NARU_WEB", help_heading = "Page")]
+    #[arg(long, env = "NARU_WEB", value_parser = BoolishValueParser::new(), help_heading = "Page")]
     pub web: bool,
     /// Hand out tokens for any name, and the operator's view of the page, to anybody: only for trying things out
-    #[arg(long = "try", env = "NARU_TRY", help_heading = "Page")]
+    #[arg(long = "try", env = "NARU_TRY", value_parser = BoolishValueParser::new(), help_heading = "Page")]
     pub try_out: bool,
 
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use shared_runtime::logging::LogOptions;
 use shared_runtime::secret::OptionError;
 use url::Url;
@@ -32,7 +33,7 @@ pub struct Config {
     #[arg(long, env = "NARU_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
     pub allowed_origins: Vec<String>,
     /// Do not hand out tokens to whoever opens the page: for more than trying things out
-    #[arg(long, env = "NARU_NO_TRY")]
+    #[arg(long, env = "NARU_NO_TRY", value_parser = BoolishValueParser::new())]
     pub no_try: bool,
     /// Postgres to use instead of the embedded storage; together with Redis
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]

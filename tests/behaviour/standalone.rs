@@ -158,8 +158,7 @@ async fn tokens_are_handed_out_only_while_it_is_for_trying() {
     let folder = TempDir::new().unwrap();
     let (port, ws_port) = (free_port(), free_port());
     let arguments = arguments(folder.path(), port, ws_port);
-    let words = [as_words(&arguments), vec!["--no-try"]].concat();
-    let process = ServiceProcess::start("standalone", &words, &[]);
+    let process = ServiceProcess::start("standalone", &as_words(&arguments), &[("NARU_NO_TRY", "1")]);
     process.wait_line("Naru runs.").await;
     let api = Api::at(format!("http://127.0.0.1:{port}"), Client::new());
     let asked = api.request(Method::POST, "/try/token").json(&json!({"name": "alice"}));

@@ -16,10 +16,17 @@ use std::sync::Arc;
 
 use api_server::store::{Change, Draft, Postgres as PostgresStore, Role, Sqlite, Store, Verdict};
 use harness::postgres::Postgres;
-use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, UserId};
+use harness::wait::eventually;
+use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
 use tempfile::TempDir;
 
 type AnyStore = Arc<dyn Store>;
+
+/// Waits until what is stored next is stored at a later moment: moments are kept in milliseconds.
+async fn a_later_moment() {
+    let now = Timestamp::now();
+    eventually("the clock moves on", async || Timestamp::now() > now).await;
+}
 
 /// The tests of a file for both implementations, under the implementation's name.
 macro_rules! conformance {

@@ -4,7 +4,7 @@ use api_server::store::{ChannelCursor, ChannelKind, ChannelView, Role, StoreErro
 use futures_util::future::join_all;
 use shared_types::{ChannelId, UserId};
 
-use super::{AnyStore, changed, conformance, group, send, user, users};
+use super::{AnyStore, a_later_moment, changed, conformance, group, send, user, users};
 
 conformance!(
     a_new_group_is_empty_and_has_its_name,
@@ -123,8 +123,7 @@ async fn channels_are_listed_latest_activity_first_page_by_page(store: AnyStore)
         group(&store, &["bob"]).await;
     }
     for n in [4, 1, 6, 0] {
-        // Moments are kept in milliseconds.
-        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        a_later_moment().await;
         send(&store, channels[n], "alice", &n.to_string()).await;
     }
     let expected = [0, 6, 1, 4, 5, 3, 2].map(|n| channels[n]);

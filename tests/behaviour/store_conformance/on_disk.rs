@@ -101,6 +101,7 @@ async fn another_program_that_holds_the_file_makes_writers_wait_or_refuses_them_
     assert!(log(&store, channel).await.is_empty());
     let waiting = async { send(&store, channel, "alice", "1").await.seq };
     let letting_go = async {
+        // Right either way; the pause only lets the writer meet the lock.
         tokio::time::sleep(Duration::from_millis(300)).await;
         past.execute("COMMIT").await.unwrap();
     };

@@ -7,9 +7,8 @@ use api_server::store::{DevicePlatform, DeviceTarget, PushJob};
 use futures_util::future::join_all;
 use harness::wait::eventually_some;
 use shared_types::ChannelId;
-use tokio::time::sleep;
 
-use super::{AnyStore, conformance, draft, group, json, send, user};
+use super::{AnyStore, a_later_moment, conformance, draft, group, json, send, user};
 
 conformance!(
     a_push_is_made_once_for_every_live_device,
@@ -96,7 +95,7 @@ async fn a_lease_of_no_more_than_asked_takes_the_oldest(store: AnyStore) {
     let channel = messages(&store, 3).await;
     for seq in 1..=3 {
         enqueue(&store, channel, [seq]).await;
-        sleep(Duration::from_millis(3)).await;
+        a_later_moment().await;
     }
     let seqs = async |limit| {
         let jobs = store.lease_pushes(limit, LONG).await.unwrap();

@@ -3,7 +3,7 @@
 use api_server::store::{Change, Member, Role};
 use shared_types::ChannelId;
 
-use super::{AnyStore, changed, conformance, group, log, user, users};
+use super::{AnyStore, a_later_moment, changed, conformance, group, log, user, users};
 
 conformance!(
     who_may_add_members,
@@ -140,7 +140,7 @@ async fn the_longest_standing_admin_follows_the_last_owner(store: AnyStore) {
     let channel = group(&store, &["zoe", "member"]).await;
     // Named so that neither the order of ids nor that of rows gives the answer.
     for name in ["later-b", "later-a"] {
-        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+        a_later_moment().await;
         store.add_members(channel, &user("zoe"), false, &users(&[name])).await.unwrap();
         store.set_role(channel, &user("zoe"), false, &user(name), Role::Admin).await.unwrap().unwrap();
     }
@@ -151,7 +151,7 @@ async fn the_longest_standing_admin_follows_the_last_owner(store: AnyStore) {
 
 async fn the_longest_standing_member_follows_where_there_is_no_admin(store: AnyStore) {
     let channel = group(&store, &["zoe", "yan", "xi"]).await;
-    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    a_later_moment().await;
     store.add_members(channel, &user("zoe"), false, &users(&["anna"])).await.unwrap();
     // Of those who came at the same moment, the first by id.
     remove(&store, channel, "zoe", "zoe").await;
