@@ -28,17 +28,20 @@ pub struct Delivery {
     pub entry: Box<RawValue>,
 }
 
-/// Who has no foreground session here.
+/// Who has no foreground session here, and who has one that has still to say that it got the entry.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeliverResponse {
-    pub absent: Vec<Absent>,
+    pub absent: Vec<Recipients>,
+    /// Those present whose foreground sessions all belong to clients that ack: written is not yet delivered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting_ack: Vec<Recipients>,
 }
 
-/// The absent of the delivery with this index in the request.
+/// Some recipients of the delivery with this index in the request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Absent {
+pub struct Recipients {
     pub delivery: usize,
     pub recipients: Vec<UserId>,
 }

@@ -1,5 +1,6 @@
 //! What crosses a wire or lies in Redis: identifiers, entries, frames, the gateway's API, problems and claims. No I/O.
 
+pub mod api_server_api;
 pub mod claims;
 pub mod close_code;
 pub mod entry;

@@ -2,7 +2,7 @@
 //!
 //! | key | value | ends |
 //! |---|---|---|
-//! | `{prefix}:user:{userId}` | ids of the gateways that hold a session of the user, comma-separated | with its last session, or its TTL |
+//! | `{prefix}:user:{userId}` | ids of the gateways that hold a session of the user, comma-separated; empty: just left, expected back | with its last session, or its TTL |
 //! | `{prefix}:gateway:{gatewayId}` | [`Lease`] as JSON | TTL, renewed while the gateway lives |
 //! | `{prefix}:gateways` | set of gateway ids that may have a lease | never; api-servers remove those without a lease |
 //! | `{prefix}:ticket:{ticket}` | [`TicketGrant`] as JSON | first use, or its TTL |
@@ -21,6 +21,9 @@ pub const LEASE_RENEWAL: Duration = Duration::from_secs(3);
 pub const USER_ENTRY_TTL: Duration = Duration::from_secs(3 * 3600);
 /// How often a gateway claims all its sessions anew.
 pub const USER_ENTRY_RENEWAL: Duration = Duration::from_secs(3600);
+/// How long after a session was lost its client is expected back: clients come again within a second or two of a
+/// drain or a lost connection, and a push about what they are about to read would only annoy.
+pub const RETURN_TIME: Duration = Duration::from_secs(5);
 /// How long a ticket is good for.
 pub const TICKET_TTL: Duration = Duration::from_secs(30);
 

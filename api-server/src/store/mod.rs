@@ -10,11 +10,14 @@ mod tables;
 
 use serde_json::value::RawValue;
 use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
+use uuid::Uuid;
 
 pub use error::StoreError;
 pub use postgres::{Postgres, migrate};
 pub use sqlite::Sqlite;
-pub use tables::{Appender, ChannelStore, DeviceStore, EntryStore, ParticipantStore, PushJobStore, Store};
+pub use tables::{
+    Appender, ChannelStore, DeviceStore, EntryStore, OutboxStore, ParticipantStore, PushJobStore, Store,
+};
 
 /// A message that has been checked and not been stored.
 #[derive(Debug, Clone)]
@@ -41,11 +44,23 @@ pub enum Verdict {
     NotAParticipant,
 }
 
-/// An entry that has been committed, with the version of the membership that it was committed under.
+/// An entry that has been committed, with the version of the membership that it was committed under, and the row of
+/// the outbox that keeps the intent to deliver it.
 #[derive(Debug, Clone)]
 pub struct Committed {
     pub entry: Entry,
     pub membership_version: i64,
+    pub outbox: OutboxId,
+}
+
+/// One row of the outbox: all entries of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutboxId(pub Uuid);
+
+impl OutboxId {
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -108,7 +123,26 @@ pub struct Member {
     pub user_id: UserId,
     pub role: Role,
     pub joined_at: Timestamp,
+    /// Up to here everything is on at least one device of the member.
+    pub delivered_seq: Seq,
     pub read_seq: Seq,
+}
+
+/// Where a read cursor stands, after it was asked to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadCursor {
+    pub seq: Seq,
+    pub has_moved: bool,
+    pub membership_version: i64,
+}
+
+/// A delivered cursor that was moved to `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedCursor {
+    pub user_id: UserId,
+    pub channel_id: ChannelId,
+    pub seq: Seq,
+    pub membership_version: i64,
 }
 
 /// Who gets a channel's entries, as of one version of its membership.
@@ -181,13 +215,26 @@ pub struct Device {
     pub disabled_reason: Option<String>,
 }
 
+/// Somebody is to be told of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushWanted {
+    pub user_id: UserId,
+    pub channel_id: ChannelId,
+    pub seq: Seq,
+    /// Written to a session that has not acked it: not needed if a device of the user has it by now.
+    pub unless_delivered: bool,
+}
+
 /// One push that this process has taken on for the length of its lease.
 #[derive(Clone)]
 pub struct PushJob {
     pub id: i64,
     pub user_id: UserId,
     pub device_id: DeviceId,
+    /// The newest message that the device is to be told of.
+    pub seq: Seq,
     pub attempts: i32,
+    /// When the oldest of what is to be told began to wait.
     pub created_at: Timestamp,
     /// `None` when there is nothing to push any more: device or entry are gone, or the device is disabled.
     pub push: Option<PendingPush>,
@@ -198,7 +245,10 @@ pub struct PendingPush {
     pub platform: DevicePlatform,
     pub target: DeviceTarget,
     pub target_version: i64,
+    /// The newest one.
     pub entry: Entry,
+    /// Messages that this push tells of, at least 1: those of others since the job began to wait, unread.
+    pub messages: i64,
     pub channel_name: Option<String>,
     /// Unread messages of the user in all channels.
     pub unread_total: i64,

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, DeviceId, Seq, UserId};
 
 use super::{
-    Change, ChannelCursor, ChannelView, Device, DevicePlatform, DeviceTarget, Draft, Member, Page,
-    Participants, PushJob, Role, Standing, StoreError, Verdict, Window,
+    Change, ChannelCursor, ChannelView, Committed, Device, DevicePlatform, DeviceTarget, Draft, Member,
+    MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role, Standing, StoreError,
+    Verdict, Window,
 };
 
 /// Everything that is kept for ever. Two real implementations: Postgres, and SQLite for the embedded edition; one
 /// suite of tests runs both.
 #[async_trait]
 pub trait Store:
-    ChannelStore + ParticipantStore + EntryStore + DeviceStore + PushJobStore + Send + Sync
+    ChannelStore + ParticipantStore + EntryStore + OutboxStore + DeviceStore + PushJobStore + Send + Sync
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -30,11 +32,12 @@ pub trait Store:
 /// Appends batches of messages.
 #[async_trait]
 pub trait Appender: Send {
-    /// Stores a batch in one transaction; answers one verdict per draft, in their order. After an error nothing of
-    /// the batch is known to be stored or not, except that after [`StoreError::Refused`] nothing is.
+    /// Stores a batch in one transaction, together with one row of the outbox for all that it stored; answers one
+    /// verdict per draft, in their order. After an error nothing of the batch is known to be stored or not, except
+    /// that after [`StoreError::Refused`] nothing is.
     ///
     /// No (channel, sender, `clientMessageId`) may stand twice in `drafts`.
-    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError>;
+    async fn append(&mut self, outbox: OutboxId, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError>;
 }
 
 #[async_trait]
@@ -131,9 +134,26 @@ pub trait ParticipantStore {
         role: Role,
     ) -> Result<Result<Member, Change>, StoreError>;
 
-    /// Moves the read cursor forward, never back; answers where it stands. `None`: no participant.
-    async fn mark_read(&self, channel: ChannelId, user: &UserId, seq: Seq)
-    -> Result<Option<Seq>, StoreError>;
+    /// Moves the read cursor forward, never back, and the delivered cursor to it at least; cancels the user's
+    /// waiting pushes about what is read. `None`: no participant.
+    async fn mark_read(
+        &self,
+        channel: ChannelId,
+        user: &UserId,
+        seq: Seq,
+    ) -> Result<Option<ReadCursor>, StoreError>;
+
+    /// Moves delivered cursors forward, never back and never beyond the channel's last entry; cancels the user's
+    /// waiting pushes about what a foreground session has. Acks of users who are not in the channel are passed over.
+    /// Answers the cursors that moved, each once.
+    async fn acknowledge(&self, acks: &[Ack]) -> Result<Vec<MovedCursor>, StoreError>;
+
+    /// Every channel of each user with the channel's last `seq`, latest activity first; membership and `seq` are of
+    /// the same moment. Users without channels are left out. One statement, however many users.
+    async fn memberships(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError>;
 }
 
 #[async_trait]
@@ -180,21 +200,51 @@ pub trait DeviceStore {
     ) -> Result<bool, StoreError>;
 }
 
+/// The intent to deliver: a row for each batch of entries, written in the batch's transaction, removed when its
+/// fan-out has ended. A row belongs to the process that wrote it, as long as that lives.
+#[async_trait]
+pub trait OutboxStore {
+    /// Says that this process lives, and that its rows are its own for `lease` from now. Answers how many live.
+    async fn keep_outbox(&self, lease: Duration) -> Result<u32, StoreError>;
+
+    /// Takes over up to `limit` rows on which nobody works: of processes that do not live, and own ones that were
+    /// written more than `forgotten_after` ago and are not in `in_flight` (their batch was committed, and its answer
+    /// lost). Oldest first; rows that another process is taking at this moment are passed over. Answers their
+    /// entries, in `seq` order within each channel, with the membership version as of now.
+    async fn adopt_outbox(
+        &self,
+        in_flight: &[OutboxId],
+        forgotten_after: Duration,
+        limit: i64,
+    ) -> Result<Vec<Committed>, StoreError>;
+
+    /// The fan-out of these rows has ended.
+    async fn remove_from_outbox(&self, rows: &[OutboxId]) -> Result<(), StoreError>;
+
+    /// This process stops: whatever it leaves in the outbox may be taken over at once.
+    async fn leave_outbox(&self) -> Result<(), StoreError>;
+}
+
+/// One job for each device and channel: what it has still to be told, and up to where it has been told.
 #[async_trait]
 pub trait PushJobStore {
-    /// One job for every live device of every recipient. Doing it again makes no second job. Answers how many.
-    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError>;
+    /// Makes every live device of the user due, `pause` from now, to be told of the channel up to `seq`. A job that
+    /// waits already takes the entry in and keeps its time. Nothing is made of what the user has read, nor of what a
+    /// job has been made of before: doing it again changes nothing. Answers how many devices have begun to wait.
+    async fn enqueue_pushes(&self, pushes: &[PushWanted], pause: Duration) -> Result<u64, StoreError>;
 
     /// Takes up to `limit` jobs that are due; nobody else gets them until the lease ends. What is pushed is read
-    /// now, not when the job was made: the latest target, name and count, and nothing for who has left.
+    /// now, not when the job was made: the latest target, name and counts, and nothing for who has left.
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
 
-    /// The jobs are done, or there is nothing left to do.
-    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError>;
+    /// The device has been told up to `seq`, or there is nothing to tell up to there. If more has come since, the
+    /// job is due again after `pause`, with its attempts counted anew.
+    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError>;
 
-    /// The job is tried again after `pause`.
-    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError>;
+    /// The job is tried again after `pause`, unless it was cancelled since. With `uncounted` the attempt that was
+    /// made does not count towards the last one.
+    async fn postpone_push(&self, job: i64, pause: Duration, uncounted: bool) -> Result<(), StoreError>;
 
-    /// The job is kept, with the reason, and not tried again.
+    /// The job is kept, with the reason, and not tried again until something new is to be told.
     async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError>;
 }

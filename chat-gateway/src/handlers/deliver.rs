@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use serde_json::error::Category;
 use shared_runtime::rejection::Rejection;
 use shared_types::ProblemCode;
-use shared_types::gateway_api::{Absent, DeliverRequest, DeliverResponse, MAX_DELIVER_BODY_BYTES};
+use shared_types::gateway_api::{DeliverRequest, DeliverResponse, MAX_DELIVER_BODY_BYTES, Recipients};
 use tokio::time::{Instant, timeout};
 
 use super::admit_internal;
@@ -82,6 +82,6 @@ fn add_absent(response: &mut DeliverResponse, delivery: usize, recipients: Vec<s
     }
     match response.absent.last_mut() {
         Some(last) if last.delivery == delivery => last.recipients.extend(recipients),
-        _ => response.absent.push(Absent { delivery, recipients }),
+        _ => response.absent.push(Recipients { delivery, recipients }),
     }
 }

@@ -23,15 +23,26 @@ pub struct RegistryUnavailable(#[from] RedisUnavailable);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Intent {
     Claim,
-    Release,
+    /// The user's last session here has ended. `expected_back`: not because the client wished it, so it will
+    /// probably connect again; for [`shared_types::registry_keys::RETURN_TIME`] the registry remembers that.
+    Release { expected_back: bool },
+}
+
+/// Where a user is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The gateways that the user's entry names. Some may be dead.
+    pub gateways: Vec<GatewayId>,
+    /// Nowhere, but was just now and is expected back.
+    pub is_expected_back: bool,
 }
 
 /// Two real implementations: Redis, and this process's memory for the embedded edition; one suite of tests runs
 /// both. Every call may be made twice and then means the same, except `redeem_ticket`.
 #[async_trait]
 pub trait SessionRegistry: Send + Sync {
-    /// The gateways that each user's entry names, in the users' order; one round trip. Some may be dead.
-    async fn gateways_of(&self, users: &[UserId]) -> Result<Vec<Vec<GatewayId>>, RegistryUnavailable>;
+    /// Where each user is, in the users' order; one round trip.
+    async fn whereabouts(&self, users: &[UserId]) -> Result<Vec<Whereabouts>, RegistryUnavailable>;
 
     /// Every gateway that holds a lease.
     async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable>;
