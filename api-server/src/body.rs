@@ -14,11 +14,15 @@ use tokio::time::timeout;
 
 /// Most bytes of a body: 1,000 member ids or 1,000 cursors in their longest form, and room to spare.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
-/// A body that is too large is read on up to here: a client that is hung up on while it writes sees a broken
+/// A body that is too large is read on for this much: a client that is hung up on while it writes sees a broken
 /// connection and not our answer.
 const MAX_DISCARDED_BYTES: usize = 8 * 1024 * 1024;
 /// Longest time that a body may take.
 const READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// Most bytes of a body on a listener that takes larger ones, as its `app_data`.
+#[derive(Clone, Copy)]
+pub struct BodyLimit(pub usize);
 
 /// A JSON body. Its media type is not asked for: with a bearer token required, nothing can be forged by a form.
 pub struct JsonBody<T>(pub T);
@@ -27,31 +31,32 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = Rejection;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<BodyLimit>().map_or(MAX_BODY_BYTES, |limit| limit.0);
         let mut payload = payload.take();
         Box::pin(async move {
-            let body = timeout(READ_LIMIT, read(&mut payload)).await.map_err(|_| incomplete())??;
+            let body = timeout(READ_LIMIT, read(&mut payload, limit)).await.map_err(|_| incomplete())??;
             parse(&body).map(Self)
         })
     }
 }
 
-async fn read(payload: &mut Payload) -> Result<web::BytesMut, Rejection> {
+async fn read(payload: &mut Payload, limit: usize) -> Result<web::BytesMut, Rejection> {
     let mut body = web::BytesMut::new();
     let mut length = 0;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| incomplete())?;
         length += chunk.len();
-        if length <= MAX_BODY_BYTES {
+        if length <= limit {
             body.extend_from_slice(&chunk);
-        } else if length > MAX_DISCARDED_BYTES {
+        } else if length > limit + MAX_DISCARDED_BYTES {
             break;
         }
     }
-    if length <= MAX_BODY_BYTES {
+    if length <= limit {
         return Ok(body);
     }
-    Err(Rejection::new(ProblemCode::PayloadTooLarge, format!("The body is over {MAX_BODY_BYTES} bytes.")))
+    Err(Rejection::new(ProblemCode::PayloadTooLarge, format!("The body is over {limit} bytes.")))
 }
 
 fn incomplete() -> Rejection {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,14 @@ use shared_runtime::tokens::TokenOptions;
 use shared_types::UserId;
 use url::Url;
 
+use crate::push::PushQuotas;
 use crate::push::fcm::{self, FcmOptions};
+
+/// A push that comes later than this tells nobody anything.
+const LONGEST_PUSH_WAIT: Duration = Duration::from_secs(3_600);
+/// Acks come together once a second, so that a shorter one would push to those who have acked; until a longer one is
+/// over, everything that was written is kept in the outbox.
+const ACK_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 /// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
 /// holds the recipient's session, or by push.
@@ -161,6 +169,42 @@ pub struct Config {
     /// Push "New message" and nothing of the message itself
     #[arg(long, env = "NARU_PUSH_HIDE_CONTENT", value_parser = BoolishValueParser::new(), help_heading = "Push")]
     pub push_hide_content: bool,
+    /// How long a device that acks may take to say that it has a message; then there is a push
+    #[arg(long, env = "NARU_ACK_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
+    pub ack_timeout: Duration,
+    /// How long a channel's messages gather before a device is told of them in one push; 0s: not at all
+    #[arg(long, env = "NARU_PUSH_FOLD_WINDOW", default_value = "1s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
+    pub push_fold_window: Duration,
+    /// Pushes a minute to one Android device, by all servers together; Google's quota; 0: no limit
+    #[arg(
+        long,
+        env = "NARU_PUSH_DEVICE_PER_MINUTE",
+        default_value_t = 240,
+        value_name = "N",
+        help_heading = "Push"
+    )]
+    pub push_device_per_minute: u32,
+    /// Pushes an hour to one Android device, by all servers together; Google's quota; 0: no limit
+    #[arg(
+        long,
+        env = "NARU_PUSH_DEVICE_PER_HOUR",
+        default_value_t = 5_000,
+        value_name = "N",
+        help_heading = "Push"
+    )]
+    pub push_device_per_hour: u32,
+    /// Pushes a minute of the whole Firebase project, by all servers together; Google's quota; 0: no limit
+    #[arg(
+        long,
+        env = "NARU_PUSH_PROJECT_PER_MINUTE",
+        default_value_t = 600_000,
+        value_name = "N",
+        help_heading = "Push"
+    )]
+    pub push_project_per_minute: u32,
+    /// How long pushing stops when Google refuses our credentials, before one push is tried again
+    #[arg(long, env = "NARU_PUSH_FAULT_PAUSE", default_value = "60s", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Push")]
+    pub push_fault_pause: Duration,
 
     #[command(flatten)]
     pub logs: LogOptions,
@@ -199,12 +243,39 @@ impl Config {
                 rule: "needs NARU_JWT_SECRET: with a JWKS this server cannot sign tokens".into(),
             });
         }
+        if !ACK_TIMEOUTS.contains(&self.ack_timeout) {
+            return Err(OptionError::Invalid {
+                name: "NARU_ACK_TIMEOUT",
+                rule: "must be from 1 second to 10 minutes".into(),
+            });
+        }
+        if self.push_fold_window > LONGEST_PUSH_WAIT {
+            return Err(OptionError::Invalid {
+                name: "NARU_PUSH_FOLD_WINDOW",
+                rule: "must be at most 1 hour".into(),
+            });
+        }
+        if self.push_fault_pause.is_zero() || self.push_fault_pause > LONGEST_PUSH_WAIT {
+            return Err(OptionError::Invalid {
+                name: "NARU_PUSH_FAULT_PAUSE",
+                rule: "must be more than 0 and at most 1 hour".into(),
+            });
+        }
         parse_origins(&self.allowed_origins)?;
         // Without a service account nothing is sent there; a wrong address should not wait for one to be noticed.
         fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
             name: "NARU_FCM_ENDPOINT",
             rule: format!("cannot be used: {error}"),
         })
+    }
+
+    /// What may be pushed in what time.
+    pub fn push_quotas(&self) -> PushQuotas {
+        PushQuotas {
+            device_per_minute: self.push_device_per_minute,
+            device_per_hour: self.push_device_per_hour,
+            project_per_minute: self.push_project_per_minute,
+        }
     }
 
     /// FCM's options, when pushes are to be sent.

@@ -26,6 +26,11 @@ pub struct PushLabels {
     pub reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BudgetLabels {
+    pub budget: &'static str,
+}
+
 /// Every series of the api-server. Clones count into the same ones.
 #[derive(Clone)]
 pub struct Metrics {
@@ -41,7 +46,14 @@ pub struct Metrics {
     pub gateway_requests: Family<OutcomeLabels, Counter>,
     pub lane_depth: Gauge,
     pub registry_failures: Counter,
+    pub outbox_adopted: Counter,
+    pub acks: Counter,
+    pub awaiting_acks: Gauge,
+    pub unacked_pushes: Counter,
+    pub delayed_looks: Gauge,
     pub pushes: Family<PushLabels, Counter>,
+    pub pushed_messages: Counter,
+    pub pushes_held_back: Family<BudgetLabels, Counter>,
     pub push_delay_seconds: Histogram,
     pub push_failing_by_our_fault: Gauge,
 }
@@ -65,7 +77,14 @@ impl Metrics {
             gateway_requests: Family::default(),
             lane_depth: Gauge::default(),
             registry_failures: Counter::default(),
+            outbox_adopted: Counter::default(),
+            acks: Counter::default(),
+            awaiting_acks: Gauge::default(),
+            unacked_pushes: Counter::default(),
+            delayed_looks: Gauge::default(),
             pushes: Family::default(),
+            pushed_messages: Counter::default(),
+            pushes_held_back: Family::default(),
             // From 10 ms to about 3 hours: retries are part of a push's delay.
             push_delay_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 11)),
             push_failing_by_our_fault: Gauge::default(),
@@ -97,7 +116,7 @@ impl Metrics {
         naru.register("deliveries", "Recipients by how an entry reached them", metrics.deliveries.clone());
         naru.register(
             "delivery_seconds",
-            "Time from commit to the end of fan-out",
+            "Time from commit to the end of fan-out, without waiting for acks and for who is expected back",
             metrics.delivery_seconds.clone(),
         );
         naru.register("gateway_requests", "Calls to gateways by outcome", metrics.gateway_requests.clone());
@@ -107,7 +126,38 @@ impl Metrics {
             "Look-ups that Redis did not answer",
             metrics.registry_failures.clone(),
         );
+        naru.register(
+            "outbox_adopted",
+            "Batches taken over from a server that died or whose answer was lost",
+            metrics.outbox_adopted.clone(),
+        );
+        naru.register("acks", "Acks taken from gateways", metrics.acks.clone());
+        naru.register(
+            "awaiting_acks",
+            "Recipients who were written to and have still to ack",
+            metrics.awaiting_acks.clone(),
+        );
+        naru.register(
+            "unacked_pushes",
+            "Devices that are pushed to because no ack came in time",
+            metrics.unacked_pushes.clone(),
+        );
+        naru.register(
+            "delayed_looks",
+            "Recipients who are looked for again in a moment",
+            metrics.delayed_looks.clone(),
+        );
         naru.register("pushes", "Pushes by outcome", metrics.pushes.clone());
+        naru.register(
+            "pushed_messages",
+            "Messages that accepted pushes told of; more than pushes, where they folded",
+            metrics.pushed_messages.clone(),
+        );
+        naru.register(
+            "pushes_held_back",
+            "Times that a push was put off for want of budget",
+            metrics.pushes_held_back.clone(),
+        );
         naru.register(
             "push_delay_seconds",
             "Time from a push's job to its acceptance",
@@ -123,6 +173,10 @@ impl Metrics {
 
     pub fn count_send(&self, outcome: &'static str) {
         self.sends.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub fn count_gateway_request(&self, outcome: &'static str) {
+        self.gateway_requests.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     pub fn count_deliveries(&self, outcome: &'static str, recipients: usize) {

@@ -16,7 +16,9 @@ use url::form_urlencoded;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::handlers::{channels, connect, devices, health, history, members, read, send_message, sync};
+use crate::handlers::{
+    channels, connect, devices, health, history, internal, members, read, send_message, sync,
+};
 use crate::metrics::RequestLabels;
 use crate::openapi::Document;
 use crate::state::State;
@@ -67,12 +69,19 @@ pub fn public(services: &mut web::ServiceConfig) {
         .default_service(web::to(nothing_here));
 }
 
-/// The internal listener: probes and Prometheus.
+/// The internal listener: gateways, probes and Prometheus.
 pub fn internal(services: &mut web::ServiceConfig) {
     services
         .service(resource("/livez").route(web::get().to(health::livez)))
         .service(resource("/readyz").route(web::get().to(health::readyz)))
         .service(resource("/metrics").route(web::get().to(health::metrics)))
+        .service(
+            web::scope("/internal")
+                .wrap(from_fn(admit_gateway))
+                .service(resource("/acks").route(web::post().to(internal::acks)))
+                .service(resource("/resume").route(web::post().to(internal::resume)))
+                .service(resource("/channels/{channelId}/entries").route(web::get().to(internal::entries))),
+        )
         .default_service(web::to(nothing_here));
 }
 
@@ -93,6 +102,21 @@ async fn refuse_query(
     if let Some((name, _)) = form_urlencoded::parse(request.query_string().as_bytes()).next() {
         let rejection = Rejection::invalid_field(name, "is no parameter of this call");
         // A response, as an `Err` would pass by the middleware that gives it the request's id.
+        return Ok(request.error_response(rejection));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+/// Only those who know the secret between the services may make internal calls.
+async fn admit_gateway(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let admitted = match request.app_data::<web::Data<State>>() {
+        Some(state) => state.internal_secret.admit(request.headers()),
+        None => Err(Rejection::internal(std::io::Error::other("the service has no state"))),
+    };
+    if let Err(rejection) = admitted {
         return Ok(request.error_response(rejection));
     }
     Ok(next.call(request).await?.map_into_boxed_body())

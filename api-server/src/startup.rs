@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
@@ -18,12 +19,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::body::BodyLimit;
 use crate::config::Config;
 use crate::delivery::registry::Registry;
 use crate::delivery::{Delivery, DeliveryParts};
+use crate::handlers::internal::MAX_INTERNAL_BODY_BYTES;
 use crate::handlers::try_out::{self, TryOut};
 use crate::limits::SendLimits;
 use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::push::PushSender;
 use crate::push::fcm::{FcmSender, FcmSetupError};
 use crate::push::log::LogSender;
@@ -31,12 +35,15 @@ use crate::push::queue::PushQueue;
 use crate::push::worker::PushWorker;
 use crate::state::State;
 use crate::store::{Postgres, Store, StoreError, migrate};
+use crate::sweeper::Sweeper;
 use crate::writer::Writer;
 use crate::{page, routes};
 
 /// A slow client may take this long to send its request's head.
 const REQUEST_HEAD_LIMIT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Two small statements. Without them others have to wait until our lease ends.
+const LEAVING_LIMIT: Duration = Duration::from_millis(500);
 /// Connections that each worker holds; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 10_000;
 
@@ -69,6 +76,7 @@ pub struct Application {
     /// Ends what works in the background, after the last request.
     background: CancellationToken,
     push_worker: JoinHandle<()>,
+    outbox_keeper: JoinHandle<()>,
     grace: Duration,
 }
 
@@ -124,48 +132,76 @@ fn assemble(
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
     let background = CancellationToken::new();
+    let draining = Draining::default();
     let registry = Arc::new(Registry::new(sessions, metrics.clone()));
     tokio::spawn(registry.clone().keep_leases_fresh(background.clone()));
 
     let wake = Arc::new(Notify::new());
+    let live_servers = Arc::new(AtomicU32::new(0));
     let worker = PushWorker {
         store: store.clone(),
         sender,
         metrics: metrics.clone(),
         hide_content: config.push_hide_content,
         in_flight: config.push_in_flight.into(),
+        fold_window: config.push_fold_window,
+        fault_pause: config.push_fault_pause,
+        quotas: config.push_quotas(),
+        live_servers: live_servers.clone(),
     };
     let push_worker = tokio::spawn(worker.run(wake.clone(), background.clone()));
+    let fold_window = config.push_fold_window;
+    let pushes = PushQueue::start(store.clone(), wake, fold_window, metrics.clone(), background.clone());
+    let outbox = Outbox::default();
     let delivery = Delivery::start(DeliveryParts {
         store: store.clone(),
         registry: registry.clone(),
-        pushes: PushQueue::start(store.clone(), wake, metrics.clone(), background.clone()),
+        pushes,
+        outbox: outbox.clone(),
         metrics: metrics.clone(),
         internal_secret: internal_secret.expose().to_owned(),
+        ack_timeout: config.ack_timeout,
         max_undelivered: config.max_undelivered as usize,
         max_waiting_sends: config.max_waiting_sends as usize,
     })?;
     let writer = Writer::start(
         store.as_ref(),
+        &outbox,
         delivery.clone(),
         metrics.clone(),
         config.writers,
         config.max_waiting_sends,
     );
+    let sweeper = Sweeper {
+        store: store.clone(),
+        outbox: outbox.clone(),
+        delivery: delivery.clone(),
+        metrics: metrics.clone(),
+        draining: draining.clone(),
+        live_servers,
+    };
+    let removing = outbox.clone().keep_removing(store.clone(), background.clone());
+    let sweeping = sweeper.run(background.clone());
+    let outbox_keeper = tokio::spawn(async move {
+        tokio::join!(removing, sweeping);
+    });
     let state = web::Data::new(State {
         store,
+        outbox,
         writer,
         delivery,
         registry,
         tokens,
+        internal_secret,
         limits: SendLimits::new(config.send_rate, config.send_burst),
         metrics,
         metrics_registry: Arc::new(metrics_registry),
-        draining: Draining::default(),
+        draining,
     });
 
     let (public, internal) = servers(config, origins, listeners, &state)?;
-    Ok(Application { state, public, internal, background, push_worker, grace: config.shutdown_grace })
+    let grace = config.shutdown_grace;
+    Ok(Application { state, public, internal, background, push_worker, outbox_keeper, grace })
 }
 
 fn servers(
@@ -207,10 +243,15 @@ fn servers(
         None => public,
     };
     let internal = HttpServer::new(move || {
-        App::new().app_data(internal_state.clone()).wrap(from_fn(identify)).configure(routes::internal)
+        App::new()
+            .app_data(internal_state.clone())
+            .app_data(BodyLimit(MAX_INTERNAL_BODY_BYTES))
+            .wrap(from_fn(identify))
+            .configure(routes::internal)
     })
-    // Probes and Prometheus: one thread is plenty.
-    .workers(1)
+    // One for the gateways' calls, which wait for the database most of their time, and one more so that a large body
+    // does not hold up a probe.
+    .workers(2)
     .shutdown_timeout(1)
     .disable_signals();
     Ok((public.listen(listeners.public)?.run(), internal.listen(listeners.internal)?.run()))
@@ -220,7 +261,7 @@ impl Application {
     /// Serves until `shutdown`, then finishes what was begun: not ready, no new request, what waits is stored,
     /// what is stored is delivered, within the grace period.
     pub async fn run_until(self, shutdown: CancellationToken) -> std::io::Result<()> {
-        let Self { state, public, internal, background, push_worker, grace } = self;
+        let Self { state, public, internal, background, push_worker, outbox_keeper, grace } = self;
         let (public_handle, internal_handle) = (public.handle(), internal.handle());
         let public = tokio::spawn(public);
         let internal = tokio::spawn(internal);
@@ -233,12 +274,16 @@ impl Application {
         state.writer.close().await;
         let undelivered = state.delivery.finish(left()).await;
         if undelivered > 0 {
-            warn!(entries = undelivered, "stopped before everything was delivered; clients find it by sync");
+            warn!(entries = undelivered, "stopped before everything was delivered; the outbox keeps it");
         }
         background.cancel();
         if tokio::time::timeout(left(), push_worker).await.is_err() {
             warn!("stopped with pushes in flight; their jobs are due again when their lease ends");
         }
+        // What is left, and what still waited for its time, is another server's from now on. After the last heartbeat,
+        // which would say again that it is ours.
+        let _kept = tokio::time::timeout(left().max(LEAVING_LIMIT), outbox_keeper).await;
+        state.outbox.leave(state.store.as_ref(), left().max(LEAVING_LIMIT)).await;
         // Last, so that the probe can say until the end that the service is draining.
         internal_handle.stop(false).await;
         state.store.close().await;

@@ -12,7 +12,8 @@ use tracing::error;
 
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
-use crate::store::{Appender, Committed, Draft, Store, StoreError, Verdict};
+use crate::outbox::Outbox;
+use crate::store::{Appender, Committed, Draft, OutboxId, Store, StoreError, Verdict};
 
 /// Most messages of one statement. Larger batches gained nothing when measured and make everyone wait longer.
 pub const MAX_BATCH: usize = 256;
@@ -60,6 +61,7 @@ impl Writer {
     /// Starts `shards` tasks that together let at most `max_waiting` sends wait.
     pub fn start(
         store: &dyn Store,
+        outbox: &Outbox,
         delivery: Delivery,
         metrics: Metrics,
         shards: u8,
@@ -73,6 +75,7 @@ impl Writer {
                 let (sender, queue) = mpsc::channel(each);
                 let shard = Shard {
                     appender: store.appender(),
+                    outbox: outbox.clone(),
                     delivery: delivery.clone(),
                     metrics: metrics.clone(),
                 };
@@ -115,8 +118,12 @@ fn shard_of(channel: ChannelId, shards: usize) -> usize {
     usize::try_from(hasher.finish() % shards.max(1) as u64).unwrap_or(0)
 }
 
+/// What became of a draft, and the row of the outbox that was written if it was stored.
+type Outcome = (Verdict, OutboxId);
+
 struct Shard {
     appender: Box<dyn Appender>,
+    outbox: Outbox,
     delivery: Delivery,
     metrics: Metrics,
 }
@@ -145,8 +152,8 @@ impl Shard {
         let started = Instant::now();
         let (leaders, followers) = split_repeats(batch);
         let drafts: Vec<&Draft> = leaders.iter().map(|pending| &pending.draft).collect();
-        let verdicts = match self.appender.append(&drafts).await {
-            Ok(verdicts) => verdicts.into_iter().map(Some).collect(),
+        let outcomes = match self.append(&drafts).await {
+            Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
             // One row has values that the database refuses; each on its own, it fails alone.
             Err(StoreError::Refused(_)) if drafts.len() > 1 => self.one_by_one(&drafts).await,
             Err(error) => {
@@ -156,24 +163,36 @@ impl Shard {
         };
         self.metrics.batch_size.observe(drafts.len() as f64);
         self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-        let committed = answer(leaders, followers, verdicts);
+        let committed = answer(leaders, followers, outcomes);
         if !committed.is_empty() {
             self.delivery.submit(committed).await;
         }
     }
 
-    async fn one_by_one(&mut self, drafts: &[&Draft]) -> Vec<Option<Verdict>> {
-        let mut verdicts = Vec::with_capacity(drafts.len());
+    /// One statement. Its row of the outbox is ours only if it is known to be there: who goes on after an answer that
+    /// was lost is the sweeper.
+    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Outcome>, StoreError> {
+        let outbox = self.outbox.begin();
+        let verdicts = self.appender.append(outbox, drafts).await;
+        let is_stored = |verdict: &Verdict| matches!(verdict, Verdict::Stored { .. });
+        if !verdicts.as_ref().is_ok_and(|verdicts| verdicts.iter().any(is_stored)) {
+            self.outbox.abandon(outbox);
+        }
+        Ok(verdicts?.into_iter().map(|verdict| (verdict, outbox)).collect())
+    }
+
+    async fn one_by_one(&mut self, drafts: &[&Draft]) -> Vec<Option<Outcome>> {
+        let mut outcomes = Vec::with_capacity(drafts.len());
         for draft in drafts {
-            verdicts.push(match self.appender.append(&[*draft]).await {
-                Ok(mut verdict) => verdict.pop(),
+            outcomes.push(match self.append(&[*draft]).await {
+                Ok(mut outcome) => outcome.pop(),
                 Err(error) => {
                     log_failure(&error, 1);
                     None
                 }
             });
         }
-        verdicts
+        outcomes
     }
 }
 
@@ -209,21 +228,22 @@ fn split_repeats(batch: Vec<Pending>) -> (Vec<Pending>, Vec<(usize, Pending)>) {
 fn answer(
     leaders: Vec<Pending>,
     followers: Vec<(usize, Pending)>,
-    verdicts: Vec<Option<Verdict>>,
+    outcomes: Vec<Option<Outcome>>,
 ) -> Vec<Committed> {
     // A sender that has gone away does not read its answer; its message is stored all the same.
     for (leader, follower) in followers {
-        let verdict = match verdicts.get(leader).cloned().flatten() {
-            Some(Verdict::Stored { entry, .. }) => Some(Verdict::Earlier(entry)),
-            other => other,
+        let verdict = match outcomes.get(leader).cloned().flatten() {
+            Some((Verdict::Stored { entry, .. }, _)) => Some(Verdict::Earlier(entry)),
+            other => other.map(|(verdict, _)| verdict),
         };
         let _gone = follower.reply.send(appended(&follower.draft, verdict.as_ref()));
     }
     let mut committed = Vec::with_capacity(leaders.len());
-    for (pending, verdict) in leaders.into_iter().zip(verdicts) {
-        let _gone = pending.reply.send(appended(&pending.draft, verdict.as_ref()));
-        if let Some(Verdict::Stored { entry, membership_version }) = verdict {
-            committed.push(Committed { entry, membership_version });
+    for (pending, outcome) in leaders.into_iter().zip(outcomes) {
+        let verdict = outcome.as_ref().map(|(verdict, _)| verdict);
+        let _gone = pending.reply.send(appended(&pending.draft, verdict));
+        if let Some((Verdict::Stored { entry, membership_version }, outbox)) = outcome {
+            committed.push(Committed { entry, membership_version, outbox });
         }
     }
     committed

@@ -72,7 +72,7 @@ pub struct SessionOptions {
           value_parser = humantime::parse_duration)]
     pub write_limit: Duration,
     /// Frames that may wait for one session; beyond it the session is closed with 4008
-    // A waiting frame is shared: it costs a session 32 bytes, so a full mailbox of a stuck reader is 8 KiB.
+    // A waiting frame is shared: it costs a session 8 bytes, so a full mailbox of a stuck reader is 2 KiB.
     #[arg(long, env = "NARU_MAILBOX_FRAMES", default_value = "256", value_name = "COUNT")]
     pub mailbox_frames: NonZeroUsize,
     /// Sessions of one user on this gateway; beyond it a new one is closed with 4009
@@ -91,7 +91,7 @@ pub struct ProcessOptions {
           value_parser = humantime::parse_duration)]
     pub shutdown_grace: Duration,
     /// Over how long a drain spreads the clients' reconnects
-    #[arg(long, env = "NARU_DRAIN_WINDOW", default_value = "2s", value_name = "DURATION",
+    #[arg(long, env = "NARU_DRAIN_WINDOW", default_value = "20s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub drain_window: Duration,
     /// Threads that serve clients; as many as there are cores, unless given

@@ -1,5 +1,6 @@
 //! Going away without dropping anyone: told when to reconnect, written to the end, closed in groups.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared_types::close_code;
@@ -8,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::jitter::jitter;
+use crate::session::frame::Frame;
 use crate::state::Gateway;
 
 /// Closed at once; the clients of all of them come back to other gateways at once.
@@ -27,7 +29,7 @@ pub(crate) async fn drain(gateway: &Gateway, window: Duration, deadline: Instant
     info!(sessions = sessions.len(), window_ms = millis(window), "draining");
     for session in &sessions {
         let frame = ServerFrame::Draining { reconnect_in_ms: millis(jitter(window)) };
-        session.mailbox.post(frame_text(&frame));
+        session.mailbox.notify(Arc::new(Frame::of(&frame)));
     }
     drop(sessions);
     empty_by(gateway, (Instant::now() + window).min(deadline)).await;
@@ -61,11 +63,6 @@ async fn empty_by(gateway: &Gateway, deadline: Instant) {
     while gateway.hub.session_count() > 0 && Instant::now() < deadline {
         sleep_until((Instant::now() + LOOK).min(deadline)).await;
     }
-}
-
-fn frame_text(frame: &ServerFrame) -> bytestring::ByteString {
-    // Strings and numbers only: writing them cannot fail.
-    serde_json::to_string(frame).unwrap_or_default().into()
 }
 
 fn millis(duration: Duration) -> u64 {

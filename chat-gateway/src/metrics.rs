@@ -36,8 +36,48 @@ impl ConnectOutcome {
     }
 }
 
+/// What became of a resume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResumeOutcome {
+    Resumed,
+    /// Too many wait.
+    Overloaded,
+    /// The api-servers were away.
+    Failed,
+    /// The session ended before it.
+    CutOff,
+    /// Another was running.
+    Refused,
+}
+
+impl ResumeOutcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Overloaded => "overloaded",
+            Self::Failed => "failed",
+            Self::CutOff => "cut_off",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What became of a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GapOutcome {
+    Filled,
+    GivenUp,
+}
+
+/// What became of acks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AckOutcome {
+    Flushed,
+    Dropped,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectLabels {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
@@ -52,11 +92,18 @@ pub(crate) struct Metrics {
     registry: Registry,
     sessions: Gauge,
     users: Gauge,
-    connects: Family<ConnectLabels, Counter>,
+    connects: Family<OutcomeLabels, Counter>,
     closes: Family<CloseLabels, Counter>,
     frames: Counter,
     absent: Counter,
     overflows: Counter,
+    resumes: Family<OutcomeLabels, Counter>,
+    log_reads: Family<OutcomeLabels, Counter>,
+    gaps: Family<OutcomeLabels, Counter>,
+    acks: Family<OutcomeLabels, Counter>,
+    pub(crate) log_pages_shared: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) api_failures: Counter,
     pub(crate) registry_failures: Counter,
     pub(crate) deliver_seconds: Histogram,
     pub(crate) deliver_batch: Histogram,
@@ -73,6 +120,13 @@ impl Metrics {
             frames: Counter::default(),
             absent: Counter::default(),
             overflows: Counter::default(),
+            resumes: Family::default(),
+            log_reads: Family::default(),
+            gaps: Family::default(),
+            acks: Family::default(),
+            log_pages_shared: Counter::default(),
+            duplicates: Counter::default(),
+            api_failures: Counter::default(),
             registry_failures: Counter::default(),
             // 50 µs to 0.8 s.
             deliver_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
@@ -96,6 +150,29 @@ impl Metrics {
             self.absent.clone(),
         );
         registry.register("mailbox_overflows", "Sessions closed for not keeping up", self.overflows.clone());
+        registry.register("resumes", "Resumes by outcome", self.resumes.clone());
+        registry.register(
+            "log_reads",
+            "Pages of channels' logs read from an api-server",
+            self.log_reads.clone(),
+        );
+        registry.register(
+            "log_pages_shared",
+            "Pages of channels' logs for which a session needed no read of its own",
+            self.log_pages_shared.clone(),
+        );
+        registry.register("gaps", "Gaps before an entry, by what became of them", self.gaps.clone());
+        registry.register(
+            "duplicates_dropped",
+            "Entries that a session had already",
+            self.duplicates.clone(),
+        );
+        registry.register("acks", "Acks reported to an api-server, and dropped ones", self.acks.clone());
+        registry.register(
+            "api_failures",
+            "Calls of api-servers that failed, each attempt",
+            self.api_failures.clone(),
+        );
         registry.register(
             "registry_failures",
             "Round trips to the session registry that failed, lease renewals among them",
@@ -115,7 +192,32 @@ impl Metrics {
     }
 
     pub(crate) fn connected(&self, outcome: ConnectOutcome) {
-        self.connects.get_or_create(&ConnectLabels { outcome: outcome.word() }).inc();
+        self.connects.get_or_create(&OutcomeLabels { outcome: outcome.word() }).inc();
+    }
+
+    pub(crate) fn resumed(&self, outcome: ResumeOutcome) {
+        self.resumes.get_or_create(&OutcomeLabels { outcome: outcome.word() }).inc();
+    }
+
+    pub(crate) fn log_read(&self, has_succeeded: bool) {
+        let outcome = if has_succeeded { "read" } else { "failed" };
+        self.log_reads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn gap(&self, outcome: GapOutcome) {
+        let outcome = match outcome {
+            GapOutcome::Filled => "filled",
+            GapOutcome::GivenUp => "given_up",
+        };
+        self.gaps.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn acked(&self, outcome: AckOutcome, count: usize) {
+        let outcome = match outcome {
+            AckOutcome::Flushed => "flushed",
+            AckOutcome::Dropped => "dropped",
+        };
+        self.acks.get_or_create(&OutcomeLabels { outcome }).inc_by(count as u64);
     }
 
     pub(crate) fn closed(&self, ending: Ending) {

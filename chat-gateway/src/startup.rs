@@ -20,12 +20,16 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use crate::acks::Acks;
+use crate::api_client::ApiClient;
 use crate::auth::AllowedOrigins;
 use crate::config::{Config, ProcessOptions};
 use crate::drain::drain;
 use crate::listener::limit_stalled_writes;
+use crate::log_reader::LogReader;
 use crate::metrics::Metrics;
 use crate::registry::{Registry, Setup};
+use crate::resumes::Resumes;
 use crate::routes;
 use crate::session::hub::Hub;
 use crate::session::socket::SocketLimits;
@@ -37,7 +41,10 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const INTERNAL_WORKERS: usize = 2;
 /// Longer than api-servers keep idle connections: the side that closes first should be the side that sends.
 const INTERNAL_KEEP_ALIVE: Duration = Duration::from_secs(120);
-/// Part of the grace period that is kept for leaving the registry (3 s) and stopping the listeners.
+/// What a stopping gateway spends on reporting its last acks. Without api-servers, their price is a push too many.
+const ACKS_LIMIT: Duration = Duration::from_secs(1);
+/// Part of the grace period that is kept for the last acks (1 s), leaving the registry (3 s) and stopping the
+/// listeners (1 s).
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What connections get to end after the sessions have: goodbyes that are still being written.
 const LISTENER_STOP_SECONDS: u64 = 1;
@@ -55,6 +62,8 @@ pub enum StartupError {
     Option(#[from] OptionError),
     #[error("cannot serve: {0}")]
     Serve(#[from] io::Error),
+    #[error("cannot call api-servers: {0}")]
+    Client(#[from] reqwest::Error),
 }
 
 /// A gateway that is ready to run.
@@ -93,14 +102,19 @@ pub async fn build_on(
         metrics: metrics.clone(),
     };
     let (registry, mut keeper) = Registry::new(hub.clone(), setup);
+    let internal_secret = config.internal_secret.resolve()?;
+    let api = Arc::new(ApiClient::new(&config.api_url, internal_secret.expose(), metrics.clone())?);
     let gateway = Data::new(Gateway {
         gateway_id,
         hub,
         registry,
-        metrics,
         session_registry,
+        log_reader: LogReader::new(api.clone(), metrics.clone()),
+        resumes: Resumes::start(api.clone()),
+        acks: Acks::new(api, metrics.clone()),
+        metrics,
         verifier: config.tokens.verifier()?,
-        internal_secret: config.internal_secret.resolve()?,
+        internal_secret,
         allowed_origins: AllowedOrigins::parse(&config.allowed_origins)?,
         socket_limits: SocketLimits {
             max_message_bytes: MAX_MESSAGE_BYTES,
@@ -117,6 +131,7 @@ pub async fn build_on(
     keeper.begin().await;
     let retire = gateway.registry.retiring().drop_guard();
     let keeper = tokio::spawn(keeper.run());
+    tokio::spawn(gateway.acks.clone().run(gateway.registry.retiring()));
     info!(gateway_id = %gateway.gateway_id, "gateway built");
     Ok(Application { gateway, process: config.process, public, internal, keeper, _retire: retire })
 }
@@ -182,6 +197,8 @@ impl Application {
         if tokio::time::timeout_at(stop_by, draining).await.is_err() {
             warn!("the drain did not end in time");
         }
+        // What was acked until the last session ended; those who acked it are not to be pushed to.
+        gateway.acks.flush_by(Instant::now() + ACKS_LIMIT).await;
         gateway.registry.retire();
         if timeout(FAREWELL, keeper).await.is_err() {
             warn!("the registry was not left in time");

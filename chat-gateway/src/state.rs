@@ -9,9 +9,12 @@ use shared_runtime::tokens::TokenVerifier;
 use shared_types::GatewayId;
 use tokio_util::sync::CancellationToken;
 
+use crate::acks::Acks;
 use crate::auth::AllowedOrigins;
+use crate::log_reader::LogReader;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::resumes::Resumes;
 use crate::session::hub::Hub;
 use crate::session::socket::SocketLimits;
 
@@ -22,6 +25,9 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     /// The whole registry, for tickets; `registry` is this gateway's part of it.
     pub(crate) session_registry: Arc<dyn SessionRegistry>,
+    pub(crate) log_reader: Arc<LogReader>,
+    pub(crate) resumes: Resumes,
+    pub(crate) acks: Arc<Acks>,
     pub(crate) verifier: TokenVerifier,
     pub(crate) internal_secret: InternalSecret,
     pub(crate) allowed_origins: AllowedOrigins,

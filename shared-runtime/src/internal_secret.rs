@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use subtle::ConstantTimeEq;
 
 use crate::bearer::bearer_token;
+use crate::rejection::Rejection;
 use crate::secret::{OptionError, Secret, secret_from};
 
 const NAME: &str = "NARU_INTERNAL_SECRET";
@@ -38,9 +39,13 @@ impl InternalSecretOptions {
 pub struct InternalSecret(Secret);
 
 impl InternalSecret {
-    /// Whether the call knows the secret. Takes as long for a near miss as for a far one.
-    pub fn admits(&self, headers: &HeaderMap) -> bool {
-        bearer_token(headers).is_some_and(|token| token.as_bytes().ct_eq(self.0.expose().as_bytes()).into())
+    /// Refuses a call that does not know the secret. Takes as long for a near miss as for a far one.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        let token = bearer_token(headers).unwrap_or_default();
+        if token.as_bytes().ct_eq(self.0.expose().as_bytes()).into() {
+            return Ok(());
+        }
+        Err(Rejection::unauthorized("Internal calls need the internal secret as their bearer token."))
     }
 
     /// For the caller's `Authorization` header.

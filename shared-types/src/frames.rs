@@ -17,9 +17,30 @@ pub enum ServerFrame {
         gateway_id: GatewayId,
         ping_interval_ms: u64,
     },
+    /// Ends a resume: every entry after the client's cursors has been written, and live ones follow.
+    Resumed {
+        /// Up to where the client has everything now.
+        channels: HashMap<ChannelId, Seq>,
+        /// Too far behind: to be read by REST. Live entries of them follow all the same.
+        resync_required: Vec<ChannelId>,
+        /// The user's channels without a cursor, at most 1,000.
+        new_channels: Vec<ChannelId>,
+    },
     /// Go elsewhere, at this jittered time.
     Draining {
         reconnect_in_ms: u64,
+    },
+    /// Ephemeral: a device of this member has said that it has everything up to here.
+    Delivered {
+        channel_id: ChannelId,
+        user_id: UserId,
+        delivered_seq: Seq,
+    },
+    /// Ephemeral: this member has read up to here.
+    Read {
+        channel_id: ChannelId,
+        user_id: UserId,
+        read_seq: Seq,
     },
     Pong,
     /// Answers a bad frame. `code` is one of protocol.md's words.

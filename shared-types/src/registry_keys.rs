@@ -93,7 +93,8 @@ end
 redis.call('SET', KEYS[1], entry, 'PX', ARGV[2])
 return entry";
 
-/// Lua: removes gateway `ARGV[1]`, and nothing else, from the user's entry `KEYS[1]`.
+/// Lua: removes gateway `ARGV[1]`, and nothing else, from the user's entry `KEYS[1]`. When nobody else is left and
+/// `ARGV[2]` is more than 0, an empty entry stays for that many ms.
 pub const RELEASE_SCRIPT: &str = r"
 local entry = redis.call('GET', KEYS[1])
 if not entry then return 0 end
@@ -102,7 +103,9 @@ for id in string.gmatch(entry, '[^,]+') do
   if id == ARGV[1] then found = 1 else kept[#kept + 1] = id end
 end
 if found == 0 then return 0 end
-if #kept == 0 then
+if #kept == 0 and tonumber(ARGV[2]) > 0 then
+  redis.call('SET', KEYS[1], '', 'PX', ARGV[2])
+elseif #kept == 0 then
   redis.call('DEL', KEYS[1])
 else
   redis.call('SET', KEYS[1], table.concat(kept, ','), 'KEEPTTL')

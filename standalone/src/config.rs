@@ -106,6 +106,10 @@ impl Config {
         arguments.push(format!("--advertise-url=http://{}", at.ws_internal).into());
         arguments.push(format!("--public-url={}", self.websocket_url(at.ws)?).into());
         arguments.push(format!("--api-url=http://{}", at.internal).into());
+        // There is no other gateway to go to, and Ctrl-C should not take twenty seconds.
+        if std::env::var_os("NARU_DRAIN_WINDOW").is_none() {
+            arguments.push("--drain-window=1s".into());
+        }
         let mut origins = self.allowed_origins.clone();
         if origins.is_empty() {
             origins = page_origins(at.public);

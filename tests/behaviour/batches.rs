@@ -1,6 +1,8 @@
 //! Group commit: rows of one batch stand and fall alone, and what waits is bounded.
 
-use api_server::store::{ChannelStore, Draft, Postgres as Store, Role, Store as _, StoreError, Verdict};
+use api_server::store::{
+    ChannelStore, Draft, OutboxId, Postgres as Store, Role, Store as _, StoreError, Verdict,
+};
 use futures_util::future::join_all;
 use harness::cluster::Cluster;
 use harness::postgres::Postgres;
@@ -53,7 +55,7 @@ async fn a_batch_with_bad_rows_stores_the_others_without_a_gap() {
     let quiet_group = store.create_group(None, &[("bob".parse().unwrap(), Role::Owner)]).await.unwrap();
     let mut connection = store.appender();
     let first = draft(group, "alice", "first", Some("c-1"));
-    connection.append(&[&first]).await.unwrap();
+    connection.append(OutboxId::generate(), &[&first]).await.unwrap();
 
     let batch = [
         draft(group, "alice", "second", None),
@@ -65,7 +67,7 @@ async fn a_batch_with_bad_rows_stores_the_others_without_a_gap() {
         draft(quiet_group, "bob", "elsewhere", None),
         draft(group, "alice", "fourth", Some("c-2")),
     ];
-    let verdicts = connection.append(&batch.each_ref()).await.unwrap();
+    let verdicts = connection.append(OutboxId::generate(), &batch.each_ref()).await.unwrap();
 
     assert_eq!(
         verdicts.iter().map(told).collect::<Vec<_>>(),
@@ -90,11 +92,11 @@ async fn a_batch_with_values_that_the_database_refuses_stores_nothing_and_the_co
     let mut connection = store.appender();
     let (good, bad) = (draft(group, "alice", "good", None), draft(group, "alice", "no\0no", None));
 
-    let refused = connection.append(&[&good, &bad]).await;
+    let refused = connection.append(OutboxId::generate(), &[&good, &bad]).await;
 
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     assert_eq!(count(&database, "SELECT count(*) FROM entries").await, 0);
-    let verdicts = connection.append(&[&good]).await.unwrap();
+    let verdicts = connection.append(OutboxId::generate(), &[&good]).await.unwrap();
     assert_eq!(told(&verdicts[0]), "stored 1");
 }
 

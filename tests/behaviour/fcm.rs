@@ -40,6 +40,7 @@ fn push_to(fid: &str) -> Push {
         seq: 7,
         message_id: EntryId::generate(),
         sender_id: alice,
+        messages: 2,
         unread: 3,
     }
 }

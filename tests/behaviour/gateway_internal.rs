@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use harness::raw_socket::RawSocket;
 use harness::redis::Redis;
-use harness::tokens::{INTERNAL_SECRET, JWT_SECRET, token_for};
+use harness::tokens::{INTERNAL_SECRET, JWT_SECRET, Token, token_for};
 use harness::wait::{eventually, eventually_some, eventually_within};
 use harness::websocket::{Dial, WebSocketClient};
 use serde_json::{Value, json};
+use shared_types::ChannelId;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::fake_api::entry_of;
 use crate::one_gateway::{OneGateway, RegistryCorner, entry};
 
 async fn problem_of(response: reqwest::Response) -> (u16, String) {
@@ -71,6 +74,7 @@ async fn a_malformed_delivery_answers_its_problem() {
         ("{\"deliveries\":[{\"recipients\":[\"a\"]}]}", 422, "invalid_request"),
         ("{\"deliveries\":[{\"recipients\":[\"no user\"],\"entry\":{}}]}", 422, "invalid_request"),
         ("{\"deliveries\":[{\"recipients\":[\"a\"],\"entry\":7}]}", 422, "invalid_request"),
+        ("{\"deliveries\":[{\"recipients\":[\"a\"],\"entry\":{\"seq\":7}}]}", 422, "invalid_request"),
         ("{\"deliveries\":[],\"more\":1}", 422, "invalid_request"),
     ] {
         let answer = problem_of(gateway.try_deliver(INTERNAL_SECRET, body).await).await;
@@ -85,20 +89,22 @@ async fn a_malformed_delivery_answers_its_problem() {
 async fn one_request_delivers_to_many_in_order_and_names_the_absent_of_each_delivery() {
     let gateway = OneGateway::start(&["--mailbox-frames=4096"]).await;
     let (mut alice, mut bob) = (gateway.session("alice").await, gateway.session("bob").await);
+    let channels = [ChannelId::generate(), ChannelId::generate()];
+    let nth = |n: i64| entry_of(channels[(n % 2) as usize], 1 + n / 2);
     let deliveries: Vec<Value> = (0..1_000)
-        .map(|seq| {
-            let recipients = if seq % 2 == 0 { json!(["alice", "bob"]) } else { json!(["alice", "carol"]) };
-            json!({"recipients": recipients, "entry": entry(seq)})
+        .map(|n| {
+            let recipients = if n % 2 == 0 { json!(["alice", "bob"]) } else { json!(["alice", "carol"]) };
+            json!({"recipients": recipients, "entry": nth(n)})
         })
         .collect();
     let absent = gateway.deliver(&json!(deliveries)).await;
     assert_eq!(absent.len(), 500);
     assert!(absent.iter().all(|(delivery, users)| delivery % 2 == 1 && users == &["carol"]));
-    for seq in 0..1_000 {
-        assert_eq!(alice.next_json().await, entry(seq));
+    for n in 0..1_000 {
+        assert_eq!(alice.next_json().await, nth(n));
     }
-    for seq in (0..1_000).step_by(2) {
-        assert_eq!(bob.next_json().await, entry(seq));
+    for n in (0..1_000).step_by(2) {
+        assert_eq!(bob.next_json().await, nth(n));
     }
 }
 
@@ -144,6 +150,40 @@ async fn a_users_entry_ends_with_the_last_session_and_not_before() {
     assert_eq!(corner.gateways_of("alice").await, std::slice::from_ref(&gateway.id));
     second.close().await;
     eventually("alice is released", async || corner.gateways_of("alice").await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn who_is_lost_is_expected_back_and_who_closes_is_not() {
+    let corner = RegistryCorner::fresh().await;
+    let options = ["--ping-interval=200ms", "--silence-limit=1s", "--mailbox-frames=1"];
+    let gateway = OneGateway::start_in(&corner, &options).await;
+    let (lost, closing) = (gateway.session("lost").await, gateway.session("closing").await);
+    let (mut expiring, _silent) = (
+        Dial::to(&gateway.ws()).bearer(&Token::of("expiring").expires_in(2).sign()).connect().await,
+        RawSocket::connect(&gateway.ws(), &token_for("silent")).await,
+    );
+    drop(lost);
+    closing.close().await;
+    eventually("who was lost is expected", async || corner.is_expected_back("lost").await).await;
+    let is_released = async |user: &str| corner.gateways_of(user).await.is_empty();
+    eventually("who closed is released", async || is_released("closing").await).await;
+    assert!(!corner.is_expected_back("closing").await);
+    eventually("a dead connection is released", async || is_released("silent").await).await;
+    assert!(!corner.is_expected_back("silent").await);
+    assert_eq!(expiring.expect_close().await, 4001);
+    eventually("a new token will be had", async || corner.is_expected_back("expiring").await).await;
+    eventually("nobody is waited for for ever", async || !corner.is_expected_back("lost").await).await;
+}
+
+#[tokio::test]
+async fn who_leaves_a_draining_gateway_is_expected_back() {
+    let corner = RegistryCorner::fresh().await;
+    let gateway = OneGateway::start_in(&corner, &["--drain-window=100s", "--shutdown-grace=200s"]).await;
+    let (mut obedient, _stubborn) = (gateway.session("obedient").await, gateway.session("stubborn").await);
+    gateway.begin_shutdown();
+    assert_eq!(obedient.next_json().await["type"], "draining");
+    obedient.close().await;
+    eventually("who obeys is expected", async || corner.is_expected_back("obedient").await).await;
 }
 
 #[tokio::test]
@@ -285,9 +325,13 @@ async fn a_stopping_gateway_closes_who_stayed_and_leaves_the_registry() {
     }
     assert!(gateway.reaches("user-3", 1).await);
     gateway.begin_shutdown();
-    assert_eq!(sessions[3].next_json().await, entry(1), "what waited is written before the close");
-    for client in &mut sessions {
-        assert_eq!(client.next_json().await["type"], "draining");
+    for (number, client) in sessions.iter_mut().enumerate() {
+        let mut frames = vec![client.next_json().await];
+        if number == 3 {
+            frames.push(client.next_json().await);
+            assert!(frames.contains(&entry(1)), "what waited is written before the close");
+        }
+        assert!(frames.iter().any(|frame| frame["type"] == "draining"), "{frames:?}");
         assert_eq!(client.expect_close().await, 1012);
     }
     let id = gateway.id.clone();
@@ -350,9 +394,13 @@ async fn a_stuck_reader_does_not_keep_a_stopping_gateway() {
     let gateway = OneGateway::start(&["--shutdown-grace=6s", "--mailbox-frames=1000"]).await;
     let mut stuck = Dial::to(&gateway.ws()).bearer(&token_for("stuck")).slow_reader().connect().await;
     assert_eq!(stuck.next_json().await["type"], "ready");
-    let mut big = entry(1);
+    let mut big = entry(0);
     big["content"] = json!("x".repeat(20_000));
-    let many: Vec<Value> = (0..500).map(|_| json!({"recipients": ["stuck"], "entry": big})).collect();
+    let numbered = |seq: i64| {
+        big["seq"] = json!(seq);
+        json!({"recipients": ["stuck"], "entry": big})
+    };
+    let many: Vec<Value> = (1..=500).map(numbered).collect();
     assert!(gateway.deliver(&json!(many)).await.is_empty());
     gateway.stopped().await;
 }

@@ -50,6 +50,12 @@ impl<'a> RegistryCorner<'a> {
         entry.map_or_else(Vec::new, |entry| parse_user_entry(&entry).collect())
     }
 
+    /// Whether the registry remembers that the user has just been lost, and will probably come again.
+    pub async fn is_expected_back(&self, user: &str) -> bool {
+        let key = self.keys.user(&user.parse().unwrap());
+        self.redis.ask::<Option<String>>("GET", &[&key]).await.is_some_and(|entry| entry.is_empty())
+    }
+
     /// The gateway's lease, as JSON.
     pub async fn lease_of(&self, gateway: &GatewayId) -> Option<Value> {
         let lease: Option<String> = self.redis.ask("GET", &[&self.keys.lease(gateway)]).await;

@@ -161,6 +161,8 @@ async fn what_is_unknown_or_wrong_or_contradicts_itself_is_named() {
         (&["--send-rate=-1"], "NARU_SEND_RATE"),
         (&["--send-rate=NaN"], "NARU_SEND_RATE"),
         (&["--send-burst=0"], "--send-burst"),
+        (&["--push-fold-window=2h"], "NARU_PUSH_FOLD_WINDOW"),
+        (&["--push-fault-pause=0s"], "NARU_PUSH_FAULT_PAUSE"),
         (&["--listen=127.0.0.1:9000", "--internal-listen=127.0.0.2:9000"], "NARU_INTERNAL_LISTEN"),
         (&["--sub=alice"], "--sub"),
         (&["--redis-url=redis://127.0.0.1:1", "migrate"], "--redis-url"),

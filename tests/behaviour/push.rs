@@ -2,7 +2,7 @@
 
 use harness::api_client::Api;
 use harness::cluster::Cluster;
-use harness::fake_fcm::{Behaviour, TokenBehaviour};
+use harness::fake_fcm::Behaviour;
 use harness::tcp_proxy::TcpProxy;
 use harness::wait::eventually;
 use serde_json::{Value, json};
@@ -59,7 +59,10 @@ async fn a_push_says_what_was_said_where_and_how_much_is_unread_in_all_channels(
     }
     assert_eq!(
         pushes[0]["data"],
-        json!({"channelId": group, "seq": "1", "messageId": first["id"], "senderId": "alice", "unread": "1"})
+        json!({
+            "channelId": group, "seq": "1", "messageId": first["id"], "senderId": "alice",
+            "messages": "1", "unread": "1",
+        })
     );
     for (push, channel) in pushes.iter().zip([&group, &direct, &group, &group]) {
         assert_eq!(push["android"]["notification"]["tag"], channel.as_str());
@@ -205,27 +208,46 @@ async fn a_push_that_meets_passing_trouble_arrives_later() {
 }
 
 #[tokio::test]
-async fn credentials_that_are_refused_raise_the_alarm_and_cost_neither_the_push_nor_the_device() {
+async fn a_push_that_gets_no_answer_holds_up_no_other() {
+    let cluster = Cluster::builder().apis(1).gateways(0).api_flag("--push-in-flight=2").start().await;
+    let api = cluster.api(0);
+    let users: Vec<_> = (0..12).map(|n| format!("user-{n}")).collect();
+    for user in &users {
+        api.register_device(user, "phone", user).await;
+    }
+    let members: Vec<_> = users.iter().map(String::as_str).collect();
+    let channel = api.create_group("alice", &members, "crew").await;
+    cluster.fcm.respond_once("user-5", Behaviour::Hold);
+    api.send("alice", &channel, "ahoy").await;
+
+    cluster.fcm.wait_until(|seen| seen.accepted.len() == 11 && seen.in_flight == 1).await;
+    cluster.fcm.release();
+    settled(&cluster, 1).await;
+    assert_eq!(cluster.fcm.seen().attempts.len(), 12);
+}
+
+#[tokio::test]
+async fn a_push_that_is_tried_for_the_last_time_is_kept_with_its_reason_until_there_is_more_to_tell() {
     let (cluster, api) = everyone_is_offline().await;
     let channel = api.create_direct("alice", "bob").await;
     api.register_device("bob", "phone", "phone-of-bob").await;
-    cluster.fcm.respond_to_token_requests(TokenBehaviour::InvalidGrant);
-    api.send("alice", &channel, "ahoy").await;
-    let alarm =
-        async || cluster.metric(&cluster.api_internal_url(0), "naru_api_push_failing_by_our_fault").await;
-    eventually("the alarm is raised", async || alarm().await == 1.0).await;
-    assert!(is_enabled(&api, "bob", "phone").await);
+    cluster.fcm.respond_to("phone-of-bob", Behaviour::Unavailable { retry_after: Some("1".to_owned()) });
+    api.send("alice", &channel, "one").await;
+    cluster.fcm.wait_until(|seen| !seen.attempts.is_empty()).await;
     let database = cluster.database().await;
-    assert_eq!(count(&database, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await, 1);
+    let a_day_goes_by = "UPDATE push_jobs SET attempts = 29";
+    sqlx::query(a_day_goes_by).execute(&database).await.unwrap();
+    let failed =
+        "SELECT count(*) FROM push_jobs WHERE failed_reason = 'unavailable' AND failed_at IS NOT NULL";
+    eventually("the last attempt fails", async || count(&database, failed).await == 1).await;
+    assert!(is_enabled(&api, "bob", "phone").await);
 
-    cluster.fcm.respond_to_token_requests(TokenBehaviour::Grant);
-    eventually("the push arrives", async || {
-        let a_minute_goes_by = "UPDATE push_jobs SET due_at = now() WHERE due_at > now() + interval '30 s'";
-        sqlx::query(a_minute_goes_by).execute(&database).await.unwrap();
-        !cluster.fcm.accepted_by("phone-of-bob").is_empty()
-    })
-    .await;
-    eventually("the alarm ends", async || alarm().await == 0.0).await;
+    cluster.fcm.respond_to("phone-of-bob", Behaviour::Sent);
+    api.send("alice", &channel, "two").await;
+    settled(&cluster, 1).await;
+    let pushes = cluster.fcm.accepted_by("phone-of-bob");
+    assert_eq!(pushes.len(), 1);
+    assert_eq!(pushes[0]["notification"]["body"], "two", "what failed is not made up for");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn readiness(cluster: &Cluster, base_url: &str) -> (u16, Value) {
 }
 
 /// `url` with the proxy's port in place of the server's.
-fn through(proxy: &TcpProxy, url: &str, port: u16) -> String {
+pub fn through(proxy: &TcpProxy, url: &str, port: u16) -> String {
     url.replacen(&format!(":{port}"), &format!(":{}", proxy.port()), 1)
 }
 
@@ -83,7 +83,9 @@ async fn what_is_sent_while_redis_is_away_is_answered_at_once_and_arrives_when_i
         assert_eq!(carol.next_entry().await, entry);
     }
     settled(&cluster, 1).await;
-    assert_eq!(cluster.fcm.accepted_by("phone-of-dave").len(), 10);
+    let pushes = cluster.fcm.accepted_by("phone-of-dave");
+    let told: Vec<_> = pushes.iter().map(|push| push["data"]["messages"].as_str().unwrap()).collect();
+    assert_eq!(told.iter().map(|messages| messages.parse::<u32>().unwrap()).sum::<u32>(), 10, "{told:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use harness::redis::Redis;
-use shared_runtime::registry::{InProcessRegistry, Intent, RedisRegistry, SessionRegistry};
+use harness::wait::eventually;
+use shared_runtime::registry::{InProcessRegistry, Intent, RedisRegistry, SessionRegistry, Whereabouts};
 use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 
@@ -42,6 +43,8 @@ macro_rules! conformance {
 conformance!(
     a_user_is_found_on_every_gateway_that_claims_them_in_the_order_asked,
     a_release_takes_out_one_gateway_and_no_other,
+    who_was_lost_from_the_last_gateway_is_expected_back_for_a_while,
+    who_is_on_another_gateway_or_closed_is_not_expected_back,
     a_claim_made_twice_counts_once,
     a_lease_is_listed_until_its_gateway_resigns,
     a_renewal_says_whether_the_lease_was_still_there,
@@ -54,6 +57,20 @@ fn user(name: &str) -> UserId {
     name.parse().unwrap()
 }
 
+/// The client has closed its last session, and is not expected back.
+const CLOSED: Intent = Intent::Release { expected_back: false };
+/// The last session was lost.
+const LOST: Intent = Intent::Release { expected_back: true };
+
+async fn gateways_of(registry: &Registry, users: &[UserId]) -> Vec<Vec<GatewayId>> {
+    let whereabouts = registry.whereabouts(users).await.unwrap();
+    whereabouts.into_iter().map(|whereabouts| whereabouts.gateways).collect()
+}
+
+async fn alice(registry: &Registry) -> Whereabouts {
+    registry.whereabouts(&[user("alice")]).await.unwrap().remove(0)
+}
+
 fn lease(sessions: u64) -> Lease {
     Lease { url: "http://g".into(), public_url: "ws://g/ws".into(), sessions, is_draining: false }
 }
@@ -62,7 +79,7 @@ async fn a_user_is_found_on_every_gateway_that_claims_them_in_the_order_asked(re
     let (one, two) = (GatewayId::generate(), GatewayId::generate());
     registry.settle(&one, &[(user("alice"), Intent::Claim), (user("bob"), Intent::Claim)]).await.unwrap();
     registry.settle(&two, &[(user("alice"), Intent::Claim)]).await.unwrap();
-    let found = registry.gateways_of(&[user("nobody"), user("bob"), user("alice")]).await.unwrap();
+    let found = gateways_of(&registry, &[user("nobody"), user("bob"), user("alice")]).await;
     assert_eq!(found, [vec![], vec![one.clone()], vec![one, two]]);
 }
 
@@ -71,11 +88,46 @@ async fn a_release_takes_out_one_gateway_and_no_other(registry: Registry) {
     for gateway in [&old, &new] {
         registry.settle(gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
     }
-    registry.settle(&old, &[(user("alice"), Intent::Release)]).await.unwrap();
-    registry.settle(&old, &[(user("alice"), Intent::Release)]).await.unwrap();
-    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![new.clone()]]);
-    registry.settle(&new, &[(user("alice"), Intent::Release)]).await.unwrap();
-    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![]]);
+    registry.settle(&old, &[(user("alice"), CLOSED)]).await.unwrap();
+    registry.settle(&old, &[(user("alice"), CLOSED)]).await.unwrap();
+    assert_eq!(gateways_of(&registry, &[user("alice")]).await, [vec![new.clone()]]);
+    registry.settle(&new, &[(user("alice"), CLOSED)]).await.unwrap();
+    assert_eq!(gateways_of(&registry, &[user("alice")]).await, [vec![]]);
+}
+
+async fn who_was_lost_from_the_last_gateway_is_expected_back_for_a_while(registry: Registry) {
+    let (old, new) = (GatewayId::generate(), GatewayId::generate());
+    registry.settle(&old, &[(user("alice"), Intent::Claim), (user("bob"), Intent::Claim)]).await.unwrap();
+    // Twice, as when the first answer was lost.
+    for _ in 0..2 {
+        registry.settle(&old, &[(user("alice"), LOST), (user("bob"), LOST)]).await.unwrap();
+    }
+    let expected = Whereabouts { gateways: vec![], is_expected_back: true };
+    assert_eq!(
+        registry.whereabouts(&[user("alice"), user("bob")]).await.unwrap(),
+        [expected.clone(), expected]
+    );
+
+    registry.settle(&new, &[(user("alice"), Intent::Claim)]).await.unwrap();
+    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![new], is_expected_back: false });
+    eventually("bob is not waited for any longer", async || {
+        registry.whereabouts(&[user("bob")]).await.unwrap() == [Whereabouts::default()]
+    })
+    .await;
+}
+
+async fn who_is_on_another_gateway_or_closed_is_not_expected_back(registry: Registry) {
+    let (one, two) = (GatewayId::generate(), GatewayId::generate());
+    for gateway in [&one, &two] {
+        registry.settle(gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
+    }
+    registry.settle(&one, &[(user("alice"), LOST)]).await.unwrap();
+    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![two.clone()], is_expected_back: false });
+    registry.settle(&two, &[(user("alice"), CLOSED)]).await.unwrap();
+    assert_eq!(alice(&registry).await, Whereabouts::default());
+    // Nobody who was never there is expected back.
+    registry.settle(&one, &[(user("alice"), LOST)]).await.unwrap();
+    assert_eq!(alice(&registry).await, Whereabouts::default());
 }
 
 async fn a_claim_made_twice_counts_once(registry: Registry) {
@@ -83,7 +135,7 @@ async fn a_claim_made_twice_counts_once(registry: Registry) {
     for _ in 0..2 {
         registry.settle(&gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
     }
-    assert_eq!(registry.gateways_of(&[user("alice")]).await.unwrap(), [vec![gateway]]);
+    assert_eq!(gateways_of(&registry, &[user("alice")]).await, [vec![gateway]]);
 }
 
 async fn a_lease_is_listed_until_its_gateway_resigns(registry: Registry) {
@@ -118,7 +170,7 @@ async fn a_thousand_users_are_settled_and_found_at_once(registry: Registry) {
     let users: Vec<UserId> = (0..1_000).map(|n| user(&format!("u{n}"))).collect();
     let claims: Vec<_> = users.iter().map(|user| (user.clone(), Intent::Claim)).collect();
     registry.settle(&gateway, &claims).await.unwrap();
-    let found = registry.gateways_of(&users).await.unwrap();
+    let found = gateways_of(&registry, &users).await;
     assert_eq!(found.len(), 1_000);
     assert!(found.iter().all(|gateways| *gateways == [gateway.clone()]));
 }

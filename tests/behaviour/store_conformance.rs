@@ -1,12 +1,17 @@
 //! One suite for both stores: whatever holds of Postgres holds of SQLite, to the letter.
 
+mod acks;
 mod append;
 mod append_races;
 mod channels;
 mod devices;
 mod history;
 mod members;
+mod migration;
 mod on_disk;
+mod on_postgres;
+mod outbox;
+mod push_folding;
 mod push_jobs;
 mod roles;
 mod throughput;
@@ -14,7 +19,7 @@ mod throughput;
 use std::path::Path;
 use std::sync::Arc;
 
-use api_server::store::{Change, Draft, Postgres as PostgresStore, Role, Sqlite, Store, Verdict};
+use api_server::store::{Change, Draft, OutboxId, Postgres as PostgresStore, Role, Sqlite, Store, Verdict};
 use harness::postgres::Postgres;
 use harness::wait::eventually;
 use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
@@ -45,6 +50,22 @@ macro_rules! conformance {
             })+
         }
     };
+    // Each sentence gets several handles to one database, as several processes have them.
+    (three handles: $($sentence:ident),+ $(,)?) => {
+        mod postgres {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(crate::store_conformance::three_on_postgres().await).await;
+            })+
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let (stores, _folder) = crate::store_conformance::three_on_sqlite().await;
+                super::$sentence(stores).await;
+            })+
+        }
+    };
 }
 use conformance;
 
@@ -53,9 +74,20 @@ async fn postgres() -> AnyStore {
     Arc::new(PostgresStore::new(&url, 8).unwrap())
 }
 
+async fn three_on_postgres() -> [AnyStore; 3] {
+    let url = Postgres::shared().await.fresh_database().await;
+    std::array::from_fn(|_| Arc::new(PostgresStore::new(&url, 4).unwrap()) as AnyStore)
+}
+
 async fn sqlite() -> (AnyStore, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Arc::new(open(&folder.path().join("naru.db")).await), folder)
+}
+
+async fn three_on_sqlite() -> ([AnyStore; 3], TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("naru.db");
+    (([Arc::new(open(&path).await), Arc::new(open(&path).await), Arc::new(open(&path).await)]), folder)
 }
 
 async fn open(path: &Path) -> Sqlite {
@@ -91,7 +123,11 @@ fn draft(channel_id: ChannelId, sender: &str, content: &str, id: Option<&str>) -
 
 /// A message that is stored for certain.
 async fn send(store: &AnyStore, channel: ChannelId, sender: &str, content: &str) -> Entry {
-    let verdicts = store.appender().append(&[&draft(channel, sender, content, None)]).await.unwrap();
+    let verdicts = store
+        .appender()
+        .append(OutboxId::generate(), &[&draft(channel, sender, content, None)])
+        .await
+        .unwrap();
     match verdicts.into_iter().next() {
         Some(Verdict::Stored { entry, .. }) => entry,
         other => panic!("not stored: {other:?}"),

@@ -20,11 +20,20 @@ pub async fn settled(cluster: &Cluster, apis: usize) {
             let url = cluster.api_internal_url(api);
             delivered += cluster.metric(&url, "naru_api_delivery_seconds_count").await;
         }
-        // Asked for last: an entry counts as delivered when its push jobs are written.
-        delivered == stored as f64
-            && count(&database, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await == 0
+        delivered == stored as f64 && is_at_rest(&database).await
     })
     .await;
+}
+
+/// Waits until nothing is left in the outbox, and no push waits: whoever stored it and whoever delivered it.
+pub async fn at_rest(database: &PgPool) {
+    eventually("nothing is left to deliver", async || is_at_rest(database).await).await;
+}
+
+async fn is_at_rest(database: &PgPool) -> bool {
+    // In this order: an entry stays in the outbox until its push jobs are written.
+    count(database, "SELECT count(*) FROM outbox").await == 0
+        && count(database, "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL").await == 0
 }
 
 /// One number.

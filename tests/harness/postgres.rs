@@ -25,6 +25,8 @@ pub struct Postgres {
     programs: PathBuf,
     /// Whom the server runs as when the tests run as root, which PostgreSQL refuses.
     run_as: Option<(u32, u32)>,
+    /// MiB of the disk that databases of [`Postgres::database_on_small_disk`] lie on.
+    small_disk: Option<u32>,
     server: Mutex<GuardedChild>,
     template: OnceCell<()>,
     databases: AtomicU32,
@@ -39,6 +41,15 @@ impl Postgres {
 
     /// A server of the caller's own, which may be stopped; it ends and leaves nothing behind when dropped.
     pub async fn start_private() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same with a small disk besides, which is gone when the server ends.
+    pub async fn start_with_small_disk(mebibytes: u32) -> Self {
+        Self::start_with(Some(mebibytes)).await
+    }
+
+    async fn start_with(small_disk: Option<u32>) -> Self {
         let programs = find_programs();
         let directory = new_directory();
         let run_as = unprivileged_owner(&directory);
@@ -48,6 +59,7 @@ impl Postgres {
             directory,
             programs,
             run_as,
+            small_disk,
             server,
             template: OnceCell::new(),
             databases: AtomicU32::new(0),
@@ -59,7 +71,10 @@ impl Postgres {
 
     /// Starts the server again, on the same port, with the same data.
     pub async fn start(&self) {
-        let mut command = self.command("postgres");
+        let mut command = match self.small_disk {
+            Some(mebibytes) => self.command_with_small_disk("postgres", mebibytes),
+            None => self.command("postgres"),
+        };
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
         command.args(["-c", &format!("port={}", self.port), "-c", "max_connections=400"]);
         // Only a crash of the machine could tell the difference; that of a process loses nothing.
@@ -104,6 +119,17 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// The URL of a new database, with our migrations applied, all of whose tables lie on the small disk.
+    pub async fn database_on_small_disk(&self) -> String {
+        let name = self.new_name();
+        let location = self.small_disk_directory();
+        self.administer(&format!("CREATE TABLESPACE small LOCATION '{}'", location.display())).await;
+        self.administer(&format!("CREATE DATABASE {name} TABLESPACE small")).await;
+        let url = self.url(&name);
+        api_server::store::migrate(&url).await.expect("the migrations apply");
+        url
+    }
+
     /// Where clients reach the server, for a proxy in front of it.
     pub fn port(&self) -> u16 {
         self.port
@@ -142,6 +168,32 @@ impl Postgres {
             command.uid(user).gid(group);
         }
         command
+    }
+
+    /// The server in a mount namespace of its own: what is mounted there ends with it, and nobody else sees it.
+    fn command_with_small_disk(&self, program: &str, mebibytes: u32) -> Command {
+        let location = self.small_disk_directory();
+        let mut options = format!("size={mebibytes}m,mode=0700");
+        let mut command = Command::new("unshare");
+        command.current_dir(&self.directory).env("LC_ALL", "C").process_group(0);
+        match self.run_as {
+            Some((user, group)) => options.push_str(&format!(",uid={user},gid={group}")),
+            None => drop(command.args(["--user", "--map-current-user", "--keep-caps"])),
+        }
+        let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\"; shift 2; exec \"$@\"";
+        command.args(["--mount", "sh", "-ec", script, "sh", &options]).arg(location);
+        if let Some((user, group)) = self.run_as {
+            command.arg("setpriv").arg(format!("--reuid={user}")).arg(format!("--regid={group}"));
+            command.arg("--clear-groups");
+        }
+        command.arg(self.programs.join(program)).arg("-D").arg(self.directory.join("data"));
+        command
+    }
+
+    fn small_disk_directory(&self) -> PathBuf {
+        let location = self.directory.join("small");
+        fs::create_dir_all(&location).expect("the server's directory can be written");
+        location
     }
 
     fn url(&self, database: &str) -> String {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::fanout::{Locations, Shipment, plan};
-use super::gateway_client::Lanes;
+use super::fanout::{Locations, plan};
+use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::participants::ParticipantCache;
 use super::registry::Registry;
-use super::second_look::Missing;
+use super::second_look::{Missing, Next};
 use crate::push::queue::PushQueue;
 use crate::retry::until_done;
 use crate::store::{Participant, Participants};
@@ -21,7 +21,7 @@ use shared_types::UserId;
 const MAX_BATCHES: usize = 64;
 
 pub(super) struct Dispatcher {
-    pub(super) participants: ParticipantCache,
+    pub(super) participants: Arc<ParticipantCache>,
     pub(super) registry: Arc<Registry>,
     pub(super) lanes: Lanes,
     pub(super) missing: mpsc::Sender<Missing>,
@@ -78,14 +78,15 @@ impl Dispatcher {
     async fn ship(&self, entry: &Outgoing, participants: &Participants, locations: &Locations) {
         let recipients = recipients(entry, participants);
         let plan = plan(entry, recipients, locations);
+        let mut missing = Vec::new();
         for (gateway, recipients) in plan.gateways {
-            let shipment = Shipment { outgoing: entry.clone(), recipients, is_second_try: false };
-            let refused = self.lanes.enqueue(&gateway, shipment);
-            if !refused.is_empty() {
-                let missing = Missing { outgoing: entry.clone(), users: refused, is_second_try: false };
-                // Closed only while stopping.
-                let _stopped = self.missing.send(missing).await;
-            }
+            let users = self.lanes.enqueue(&gateway, entry, recipients, false);
+            missing.push(Missing { outgoing: entry.clone(), users, next: Next::Look });
+        }
+        missing.push(Missing::expected_back(entry.clone(), plan.expected_back));
+        for missing in missing.into_iter().filter(|missing| !missing.users.is_empty()) {
+            // Closed only while stopping.
+            let _stopped = self.missing.send(missing).await;
         }
         self.pushes.enqueue(entry, plan.offline).await;
     }

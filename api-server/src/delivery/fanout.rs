@@ -2,29 +2,55 @@
 
 use std::collections::HashMap;
 
+use serde_json::value::RawValue;
 use shared_types::{GatewayId, UserId};
 
 use super::outgoing::Outgoing;
 
-/// Where each user has sessions, as the registry says.
-pub(super) type Locations = HashMap<UserId, Vec<GatewayId>>;
+/// Where a user is, as the registry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// On these, one at least.
+    Gateways(Vec<GatewayId>),
+    /// Nowhere, but was just now.
+    ExpectedBack,
+}
 
-/// One entry for some recipients on one gateway.
+/// Who is not among them is offline.
+pub(super) type Locations = HashMap<UserId, Place>;
+
+/// Something for some recipients on one gateway.
 pub(super) struct Shipment {
-    pub(super) outgoing: Outgoing,
+    pub(super) content: Content,
     pub(super) recipients: Vec<UserId>,
-    /// After the second look there is no third.
+    /// After the second try there is no third.
     pub(super) is_second_try: bool,
+}
+
+pub(super) enum Content {
+    Entry(Outgoing),
+    /// Nobody misses it when it does not arrive.
+    Ephemeral(std::sync::Arc<RawValue>),
+}
+
+impl Shipment {
+    pub(super) fn json(&self) -> &RawValue {
+        match &self.content {
+            Content::Entry(outgoing) => outgoing.json(),
+            Content::Ephemeral(frame) => frame,
+        }
+    }
 }
 
 /// What one entry needs.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) gateways: HashMap<GatewayId, Vec<UserId>>,
+    pub(super) expected_back: Vec<UserId>,
     pub(super) offline: Vec<UserId>,
 }
 
-/// Groups the recipients by gateway; who is on none is offline. The sender's own devices get the entry too.
+/// Groups the recipients by gateway. The sender's own devices get the entry too.
 pub(super) fn plan<'a>(
     outgoing: &Outgoing,
     recipients: impl Iterator<Item = &'a UserId>,
@@ -32,20 +58,39 @@ pub(super) fn plan<'a>(
 ) -> Plan {
     let mut plan = Plan::default();
     for user in recipients {
-        match locations.get(user).map_or(&[][..], Vec::as_slice) {
-            [] => plan.offline.push(user.clone()),
-            gateways => {
+        match locations.get(user) {
+            None => plan.offline.push(user.clone()),
+            Some(Place::ExpectedBack) => plan.expected_back.push(user.clone()),
+            Some(Place::Gateways(gateways)) => {
                 if gateways.len() > 1 {
                     outgoing.expect_several(user, gateways);
                 }
-                for gateway in gateways {
-                    match plan.gateways.get_mut(gateway) {
-                        Some(recipients) => recipients.push(user.clone()),
-                        None => drop(plan.gateways.insert(gateway.clone(), vec![user.clone()])),
-                    }
-                }
+                add(&mut plan.gateways, user, gateways);
             }
         }
     }
     plan
+}
+
+/// Those of the recipients who are connected, by gateway.
+pub(super) fn connected<'a>(
+    recipients: impl Iterator<Item = &'a UserId>,
+    locations: &Locations,
+) -> HashMap<GatewayId, Vec<UserId>> {
+    let mut by_gateway = HashMap::new();
+    for user in recipients {
+        if let Some(Place::Gateways(gateways)) = locations.get(user) {
+            add(&mut by_gateway, user, gateways);
+        }
+    }
+    by_gateway
+}
+
+fn add(by_gateway: &mut HashMap<GatewayId, Vec<UserId>>, user: &UserId, gateways: &[GatewayId]) {
+    for gateway in gateways {
+        match by_gateway.get_mut(gateway) {
+            Some(recipients) => recipients.push(user.clone()),
+            None => drop(by_gateway.insert(gateway.clone(), vec![user.clone()])),
+        }
+    }
 }

@@ -1,14 +1,19 @@
 //! From a committed entry to its recipients: who, where, by socket or by push.
 
+mod ack_watch;
 mod backlog;
 mod dispatch;
+pub mod ephemeral;
 mod fanout;
 mod gateway_client;
+mod lanes;
 pub(crate) mod outgoing;
 mod participants;
 pub mod registry;
 mod second_look;
+mod waiting;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +21,29 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::outbox::{Outbox, RowGuard};
 use crate::push::queue::PushQueue;
-use crate::store::{Committed, Store};
+use crate::store::{Committed, OutboxId, Store};
 use backlog::Backlog;
 use dispatch::Dispatcher;
-use gateway_client::{Lanes, LanesOptions};
+use ephemeral::{Ephemeral, Teller};
+use gateway_client::GatewayClient;
+use lanes::{Lanes, LanesOptions};
 use outgoing::Outgoing;
 use participants::ParticipantCache;
 use registry::Registry;
+use second_look::SecondLook;
 
 /// What delivery is built from.
 pub struct DeliveryParts {
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub pushes: PushQueue,
+    pub outbox: Outbox,
     pub metrics: Metrics,
     pub internal_secret: String,
+    /// How long a device that was written to may take to say that it has the entry.
+    pub ack_timeout: Duration,
     /// Entries that may be on their way; beyond it [`Delivery::has_room`] says no.
     pub max_undelivered: usize,
     /// Sends that may be stored after `has_room` was last asked: they must find room too.
@@ -42,7 +54,9 @@ pub struct DeliveryParts {
 #[derive(Clone)]
 pub struct Delivery {
     queue: mpsc::Sender<Vec<Outgoing>>,
+    ephemeral: mpsc::Sender<Vec<Ephemeral>>,
     backlog: Arc<Backlog>,
+    outbox: Outbox,
     stopping: CancellationToken,
 }
 
@@ -55,22 +69,33 @@ impl Delivery {
         let (queue, incoming) = mpsc::channel(parts.max_undelivered + parts.max_waiting_sends);
         let stopping = CancellationToken::new();
         let (missing, reported) = mpsc::channel(second_look::QUEUE);
+        let (unacked, answers) = mpsc::channel(ack_watch::QUEUE);
+        let (ephemeral, lots) = mpsc::channel(ephemeral::QUEUE);
+        let client =
+            GatewayClient::new(parts.registry.clone(), parts.metrics.clone(), parts.internal_secret)?;
         let lanes = Lanes::new(LanesOptions {
+            client,
             registry: parts.registry.clone(),
             missing: missing.clone(),
+            unacked,
             metrics: parts.metrics.clone(),
-            internal_secret: parts.internal_secret,
             stopping: stopping.clone(),
-        })?;
-        tokio::spawn(second_look::run(
-            reported,
-            parts.registry.clone(),
-            lanes.clone(),
-            parts.pushes.clone(),
-            stopping.clone(),
-        ));
+        });
+        let second_look =
+            SecondLook::new(parts.registry.clone(), lanes.clone(), parts.pushes.clone(), &parts.metrics);
+        tokio::spawn(second_look.run(reported, stopping.clone()));
+        let watch =
+            ack_watch::run(answers, parts.ack_timeout, parts.pushes.clone(), parts.metrics, stopping.clone());
+        tokio::spawn(watch);
+        let participants = Arc::new(ParticipantCache::new(parts.store));
+        let teller = Teller {
+            participants: participants.clone(),
+            registry: parts.registry.clone(),
+            lanes: lanes.clone(),
+        };
+        tokio::spawn(teller.run(lots, stopping.clone()));
         let dispatcher = Dispatcher {
-            participants: ParticipantCache::new(parts.store),
+            participants,
             registry: parts.registry,
             lanes,
             missing,
@@ -78,7 +103,7 @@ impl Delivery {
             stopping: stopping.clone(),
         };
         tokio::spawn(dispatcher.run(incoming));
-        Ok(Self { queue, backlog, stopping })
+        Ok(Self { queue, ephemeral, backlog, outbox: parts.outbox, stopping })
     }
 
     /// Whether more may be accepted: fewer entries are on their way than the limit.
@@ -86,19 +111,32 @@ impl Delivery {
         self.backlog.has_room()
     }
 
-    /// Hands over entries that are committed, in `seq` order within each channel.
-    pub async fn submit(&self, committed: Vec<Committed>) {
-        let outgoing = committed
-            .into_iter()
-            .filter_map(|committed| Outgoing::new(committed, &self.backlog))
-            .collect::<Vec<_>>();
-        // Fails only after `finish`; what comes later is found by `sync`.
+    /// Hands over entries that are committed, in `seq` order within each channel: all of each of their rows of the
+    /// outbox. Answers how many rows these are.
+    pub async fn submit(&self, committed: Vec<Committed>) -> usize {
+        let mut rows: HashMap<OutboxId, Arc<RowGuard>> = HashMap::new();
+        let mut outgoing = Vec::with_capacity(committed.len());
+        for Committed { entry, membership_version, outbox } in committed {
+            let row = rows.entry(outbox).or_insert_with(|| self.outbox.guard(outbox)).clone();
+            outgoing.extend(Outgoing::new(entry, membership_version, row, self.backlog.enter()));
+        }
+        let count = rows.len();
+        drop(rows);
+        // Fails only after `finish`; what comes later is in the outbox.
         let _stopped = self.queue.send(outgoing).await;
+        count
     }
 
-    /// Waits until everything is delivered, at most `limit`, and ends the tasks. Answers what was left.
+    /// Tells those who are connected now. Never waits; dropped when there is no room.
+    pub fn tell(&self, frames: Vec<Ephemeral>) {
+        let _dropped = self.ephemeral.try_send(frames);
+    }
+
+    /// Waits until everything is delivered, at most `limit`, and ends the tasks; what they had in hand stays in the
+    /// outbox. Answers how many entries were left that did not only wait for their time.
     pub async fn finish(&self, limit: Duration) -> usize {
         let left = self.backlog.drained(limit).await;
+        self.outbox.close();
         self.stopping.cancel();
         left
     }

@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
-use shared_types::{ChannelId, EntryBody, GatewayId, Seq, UserId};
+use shared_types::{ChannelId, Entry, EntryBody, GatewayId, Seq, UserId};
 use tracing::error;
 
-use super::backlog::{Backlog, Ticket};
-use crate::store::Committed;
+use super::backlog::Ticket;
+use crate::outbox::RowGuard;
 
-/// An entry between commit and the end of its fan-out, which is when the last clone is dropped.
+/// An entry between commit and the end of its fan-out, which is when the last clone is dropped: then its batch's row
+/// may leave the outbox.
 #[derive(Clone)]
-pub(crate) struct Outgoing(Arc<Inner>);
+pub(crate) struct Outgoing {
+    inner: Arc<Inner>,
+    /// `None` once nothing but time is waited for.
+    _ticket: Option<Arc<Ticket>>,
+}
 
 struct Inner {
     channel_id: ChannelId,
@@ -23,23 +28,44 @@ struct Inner {
     json: Box<RawValue>,
     /// Recipients on several gateways: present on one of them is enough.
     several: Mutex<HashMap<UserId, Several>>,
-    _ticket: Ticket,
+    _row: Arc<RowGuard>,
 }
 
 struct Several {
     gateways: Vec<GatewayId>,
     answers_due: usize,
-    is_present: bool,
+    best: Presence,
+}
+
+/// What a gateway has said of a recipient, in the order in which one answer outdoes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Presence {
+    Absent,
+    /// There, and still to say that the entry has arrived.
+    AwaitingAck,
+    Present,
+}
+
+/// Recipients of whom all that was asked has been answered, and who are not simply present.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// Nowhere, each with what was tried.
+    pub(super) missing: Vec<(UserId, Vec<GatewayId>)>,
+    pub(super) awaiting_ack: Vec<UserId>,
 }
 
 impl Outgoing {
     /// Serialises the entry, the only time that this is done.
-    pub(super) fn new(committed: Committed, backlog: &Arc<Backlog>) -> Option<Self> {
-        let Committed { entry, membership_version } = committed;
+    pub(super) fn new(
+        entry: Entry,
+        membership_version: i64,
+        row: Arc<RowGuard>,
+        ticket: Ticket,
+    ) -> Option<Self> {
         let json = serde_json::value::to_raw_value(&entry)
             .inspect_err(|error| error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown"))
             .ok()?;
-        Some(Self(Arc::new(Inner {
+        let inner = Inner {
             channel_id: entry.channel_id,
             seq: entry.seq,
             is_message: matches!(entry.body, EntryBody::Message { .. }),
@@ -47,74 +73,87 @@ impl Outgoing {
             membership_version,
             json,
             several: Mutex::default(),
-            _ticket: backlog.enter(),
-        })))
+            _row: row,
+        };
+        Some(Self { inner: Arc::new(inner), _ticket: Some(Arc::new(ticket)) })
+    }
+
+    /// The same entry for what waits until a time has come: it stays in the outbox, and is no reason to refuse sends.
+    pub(super) fn at_rest(&self) -> Self {
+        Self { inner: self.inner.clone(), _ticket: None }
     }
 
     pub(super) fn channel_id(&self) -> ChannelId {
-        self.0.channel_id
+        self.inner.channel_id
     }
 
     pub(super) fn seq(&self) -> Seq {
-        self.0.seq
+        self.inner.seq
     }
 
     pub(super) fn membership_version(&self) -> i64 {
-        self.0.membership_version
+        self.inner.membership_version
     }
 
     pub(super) fn json(&self) -> &RawValue {
-        &self.0.json
+        &self.inner.json
     }
 
     /// Who is pushed to when absent: everyone but the sender, and only about messages.
     pub(crate) fn may_push_to(&self, user: &UserId) -> bool {
-        self.0.is_message && *user != self.0.sender_id
+        self.inner.is_message && *user != self.inner.sender_id
     }
 
     /// What the push queue needs to know.
     pub(crate) fn place(&self) -> (ChannelId, Seq) {
-        (self.0.channel_id, self.0.seq)
+        (self.inner.channel_id, self.inner.seq)
     }
 
     /// The user is being looked for on several gateways at once.
     pub(super) fn expect_several(&self, user: &UserId, gateways: &[GatewayId]) {
-        let state = Several { gateways: gateways.to_vec(), answers_due: gateways.len(), is_present: false };
+        let state =
+            Several { gateways: gateways.to_vec(), answers_due: gateways.len(), best: Presence::Absent };
         self.several().insert(user.clone(), state);
     }
 
-    /// A gateway has answered for some recipients. Returns those that are now known to be nowhere that was tried,
-    /// each with what was tried.
+    /// A gateway has answered for some recipients.
     pub(super) fn settle(
         &self,
         gateway: &GatewayId,
         recipients: &[UserId],
-        is_absent: impl Fn(&UserId) -> bool,
-    ) -> Vec<(UserId, Vec<GatewayId>)> {
+        presence: impl Fn(&UserId) -> Presence,
+    ) -> Settled {
         let mut several = self.several();
-        let mut missing = Vec::new();
+        let mut settled = Settled::default();
         for user in recipients {
-            let absent = is_absent(user);
+            let said = presence(user);
             let Some(state) = several.get_mut(user) else {
-                if absent {
-                    missing.push((user.clone(), vec![gateway.clone()]));
-                }
+                settled.add(user, said, || vec![gateway.clone()]);
                 continue;
             };
             state.answers_due = state.answers_due.saturating_sub(1);
-            state.is_present |= !absent;
+            state.best = state.best.max(said);
             if state.answers_due == 0
                 && let Some(state) = several.remove(user)
-                && !state.is_present
             {
-                missing.push((user.clone(), state.gateways));
+                settled.add(user, state.best, || state.gateways);
             }
         }
-        missing
+        settled
     }
 
     fn several(&self) -> std::sync::MutexGuard<'_, HashMap<UserId, Several>> {
         // The map is whole after every statement, so a panic elsewhere has not broken it.
-        self.0.several.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.several.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Settled {
+    fn add(&mut self, user: &UserId, said: Presence, tried: impl FnOnce() -> Vec<GatewayId>) {
+        match said {
+            Presence::Absent => self.missing.push((user.clone(), tried())),
+            Presence::AwaitingAck => self.awaiting_ack.push(user.clone()),
+            Presence::Present => {}
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Participants of channels, cached under the version of the membership: always right, never invalidated.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -69,13 +70,15 @@ impl ParticipantCache {
         }
         missing.sort_unstable();
         missing.dedup();
+        let mut read = HashMap::with_capacity(missing.len());
         for (channel, participants) in self.store.participants(&missing).await? {
             let participants = Arc::new(participants);
             self.cache.insert(channel, participants.clone());
-            for (slot, (wanted, _)) in found.iter_mut().zip(wanted) {
-                if *wanted == channel {
-                    *slot = Some(participants.clone());
-                }
+            read.insert(channel, participants);
+        }
+        for (slot, (channel, _)) in found.iter_mut().zip(wanted) {
+            if slot.is_none() {
+                *slot = read.get(channel).cloned();
             }
         }
         Ok(found)

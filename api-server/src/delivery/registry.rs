@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use shared_runtime::registry::{RegistryUnavailable, SessionRegistry};
+use shared_runtime::registry::{RegistryUnavailable, SessionRegistry, Whereabouts};
 use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 use tokio_util::sync::CancellationToken;
 
-use super::fanout::Locations;
+use super::fanout::{Locations, Place};
 use crate::metrics::Metrics;
 
 /// How old the table of leases may grow. A lease itself ends after 10 s.
@@ -54,30 +54,31 @@ impl Registry {
         }
     }
 
-    /// The live gateways of each user, in one round trip; users without any are left out.
+    /// Where each user is, in one round trip: on which live gateways, or expected back. Who is neither is left out.
     pub(super) async fn locate(&self, users: &[UserId]) -> Result<Locations, RegistryUnavailable> {
         if users.is_empty() {
             return Ok(Locations::new());
         }
-        let gateways = self.counted(self.sessions.gateways_of(users).await)?;
-        let named: Vec<(&UserId, Vec<GatewayId>)> = users.iter().zip(gateways).collect();
+        let whereabouts = self.counted(self.sessions.whereabouts(users).await)?;
         let mut leases = self.leases();
         // A gateway that started within the last second is not in the table. Ids of dead ones are looked for again
         // only after the table's next reading.
         let is_unknown = |id: &GatewayId| !leases.live.contains_key(id);
-        if named.iter().flat_map(|(_, gateways)| gateways).any(is_unknown)
+        if whereabouts.iter().flat_map(|user| &user.gateways).any(is_unknown)
             && leases.read_at.is_none_or(|at| at.elapsed() > REFRESH / 20)
         {
             self.refresh().await?;
             leases = self.leases();
         }
-        Ok(named
-            .into_iter()
-            .filter_map(|(user, mut gateways)| {
-                gateways.retain(|id| leases.live.contains_key(id));
-                (!gateways.is_empty()).then(|| (user.clone(), gateways))
-            })
-            .collect())
+        let places = whereabouts.into_iter().map(|Whereabouts { mut gateways, is_expected_back }| {
+            gateways.retain(|id| leases.live.contains_key(id));
+            match (gateways.is_empty(), is_expected_back) {
+                (false, _) => Some(Place::Gateways(gateways)),
+                (true, true) => Some(Place::ExpectedBack),
+                (true, false) => None,
+            }
+        });
+        Ok(users.iter().zip(places).filter_map(|(user, place)| Some((user.clone(), place?))).collect())
     }
 
     /// The internal URL of a gateway; `None` once its lease has ended.

@@ -5,6 +5,7 @@ pub mod connect;
 pub mod devices;
 pub mod health;
 pub mod history;
+pub mod internal;
 pub mod members;
 pub mod read;
 pub mod send_message;

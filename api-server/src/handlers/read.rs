@@ -4,11 +4,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use shared_runtime::rejection::Rejection;
 use shared_types::Seq;
+use shared_types::frames::ServerFrame;
 use utoipa::ToSchema;
 
 use super::{store_failed, visible};
 use crate::auth::Caller;
 use crate::body::{JsonBody, path_segment};
+use crate::delivery::ephemeral::Ephemeral;
 use crate::state::State;
 
 #[derive(Deserialize, ToSchema)]
@@ -45,6 +47,11 @@ pub async fn mark_read(
     }
     // A service that is no participant has no cursor.
     let read = state.store.mark_read(channel, &caller.user_id, body.seq).await.map_err(store_failed)?;
-    let read_seq = read.ok_or_else(Rejection::channel_not_found)?;
+    let read = read.ok_or_else(Rejection::channel_not_found)?;
+    let read_seq = read.seq;
+    if read.has_moved {
+        let frame = ServerFrame::Read { channel_id: channel, user_id: caller.user_id, read_seq };
+        state.delivery.tell(Ephemeral::new(channel, read.membership_version, &frame).into_iter().collect());
+    }
     Ok(HttpResponse::Ok().json(ReadCursor { read_seq }))
 }

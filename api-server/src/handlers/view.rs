@@ -54,6 +54,8 @@ pub struct MemberBody {
     pub role: Role,
     #[schema(format = DateTime)]
     pub joined_at: String,
+    /// Up to here everything is on at least one device of the member that acks.
+    pub delivered_seq: Seq,
     pub read_seq: Seq,
 }
 
@@ -63,6 +65,7 @@ impl From<Member> for MemberBody {
             user_id: member.user_id.to_string(),
             role: member.role,
             joined_at: member.joined_at.to_string(),
+            delivered_seq: member.delivered_seq,
             read_seq: member.read_seq,
         }
     }

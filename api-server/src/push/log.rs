@@ -16,6 +16,7 @@ impl PushSender for LogSender {
             platform = ?push.platform,
             channel_id = %push.channel_id,
             seq = push.seq,
+            messages = push.messages,
             "push logged instead of sent: no push service is configured"
         );
         Box::pin(ready(PushOutcome::Sent))

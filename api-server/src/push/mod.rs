@@ -1,5 +1,10 @@
 //! Pushes: what goes to a device whose user has no session, how it is sent, and what came of it.
 
+mod alarm;
+mod attempt;
+mod back_off;
+mod budgets;
+mod faults;
 pub mod fcm;
 pub mod log;
 pub mod queue;
@@ -12,6 +17,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use shared_types::{ChannelId, DeviceId, EntryId, Seq, UserId};
 
+pub use budgets::PushQuotas;
 pub use text::PushText;
 
 use crate::store::{DevicePlatform, DeviceTarget};
@@ -30,9 +36,12 @@ pub struct Push {
     pub target: DeviceTarget,
     pub text: PushText,
     pub channel_id: ChannelId,
+    /// The newest message's, like its id and its sender.
     pub seq: Seq,
     pub message_id: EntryId,
     pub sender_id: UserId,
+    /// How many messages of the channel this push tells of, at least 1.
+    pub messages: i64,
     /// The recipient's unread messages in all channels: the number on the app's icon.
     pub unread: i64,
 }
@@ -60,8 +69,10 @@ pub enum PushOutcome {
     RetryAfter { after: Option<Duration>, reason: Reason },
     /// This push will never be taken; the target is kept.
     Rejected(Reason),
-    /// Our credentials or options are wrong: alarm, and delete nothing.
+    /// Our credentials or options are wrong: alarm, stop, and delete nothing.
     OurFault(Reason),
+    /// The same for the one platform of this push, whose own key the push service keeps for us.
+    PlatformFault(Reason),
 }
 
 impl PushOutcome {
@@ -72,7 +83,7 @@ impl PushOutcome {
             Self::TargetGone(_) => "target_gone",
             Self::RetryAfter { .. } => "retry",
             Self::Rejected(_) => "rejected",
-            Self::OurFault(_) => "our_fault",
+            Self::OurFault(_) | Self::PlatformFault(_) => "our_fault",
         }
     }
 
@@ -82,7 +93,8 @@ impl PushOutcome {
             Self::TargetGone(reason)
             | Self::RetryAfter { reason, .. }
             | Self::Rejected(reason)
-            | Self::OurFault(reason) => Some(reason),
+            | Self::OurFault(reason)
+            | Self::PlatformFault(reason) => Some(reason),
         }
     }
 }

@@ -32,6 +32,11 @@ impl PushText {
         Self { title: title(channel_name, sender_id), body: "New message".to_owned() }
     }
 
+    /// For several messages at once: how many, and nothing of them, whether content is hidden or not.
+    pub fn counting(channel_name: Option<&str>, sender_id: &UserId, messages: i64) -> Self {
+        Self { title: title(channel_name, sender_id), body: format!("{messages} new messages") }
+    }
+
     pub fn title(&self) -> &str {
         &self.title
     }
@@ -151,6 +156,13 @@ mod tests {
     fn a_hidden_text_says_only_that_there_is_a_message() {
         let text = PushText::hiding(Some("Ferry crew"), &sender());
         assert_eq!((text.title(), text.body()), ("Ferry crew", "New message"));
+    }
+
+    #[test]
+    fn several_messages_are_counted() {
+        let text = PushText::counting(Some("Ferry crew"), &sender(), 3);
+        assert_eq!((text.title(), text.body()), ("Ferry crew", "3 new messages"));
+        assert_eq!(PushText::counting(None, &sender(), 2).title(), "alice");
     }
 
     #[test]

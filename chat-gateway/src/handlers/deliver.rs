@@ -1,17 +1,19 @@
 //! `POST /ws/send/message`: an api-server hands over whatever waits for this gateway.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, Data, Json, Payload};
-use bytestring::ByteString;
 use serde_json::error::Category;
 use shared_runtime::rejection::Rejection;
-use shared_types::ProblemCode;
-use shared_types::gateway_api::{DeliverRequest, DeliverResponse, MAX_DELIVER_BODY_BYTES, Recipients};
+use shared_types::gateway_api::{
+    DeliverRequest, DeliverResponse, Delivery, MAX_DELIVER_BODY_BYTES, Recipients,
+};
+use shared_types::{ProblemCode, UserId};
 use tokio::time::{Instant, timeout};
 
-use super::admit_internal;
+use crate::session::frame::Frame;
 use crate::state::Gateway;
 
 /// The caller is a service beside us; a body that takes longer is not coming.
@@ -19,26 +21,28 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 /// Recipients between two looks at what else this thread has to do: about a tenth of a millisecond.
 const RECIPIENTS_PER_TURN: usize = 1024;
 
+/// Recipients and what they all get.
+type Shared = (Vec<UserId>, Arc<Frame>);
+
 pub(crate) async fn deliver(
     gateway: Data<Gateway>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<Json<DeliverResponse>, Rejection> {
     // Before the body: a stranger's is not worth reading.
-    admit_internal(&gateway, &request)?;
+    gateway.internal_secret.admit(request.headers())?;
     let body = read(payload).await?;
     let began = Instant::now();
-    let deliveries = parse(&body)?.deliveries;
+    let deliveries = parse(&body)?;
 
     let mut response = DeliverResponse::default();
     let (mut recipients, mut this_turn) = (0, 0);
-    for (index, delivery) in deliveries.into_iter().enumerate() {
-        // The api-server's own bytes, shared by every mailbox that they go to.
-        let frame = ByteString::from(String::from(Box::<str>::from(delivery.entry)));
-        for some in delivery.recipients.chunks(RECIPIENTS_PER_TURN) {
+    for (index, (all, frame)) in deliveries.into_iter().enumerate() {
+        for some in all.chunks(RECIPIENTS_PER_TURN) {
             let delivered = gateway.hub.deliver(some, &frame);
             gateway.metrics.delivered(&delivered);
-            add_absent(&mut response, index, delivered.absent);
+            add(&mut response.absent, index, delivered.absent);
+            add(&mut response.awaiting_ack, index, delivered.awaiting_ack);
             this_turn += some.len();
             if this_turn >= RECIPIENTS_PER_TURN {
                 recipients += std::mem::take(&mut this_turn);
@@ -61,27 +65,27 @@ async fn read(payload: Payload) -> Result<Bytes, Rejection> {
     }
 }
 
-fn parse(body: &[u8]) -> Result<DeliverRequest, Rejection> {
+/// All of it or nothing: each entry is the api-server's own bytes, shared by every mailbox that they go to.
+fn parse(body: &[u8]) -> Result<Vec<Shared>, Rejection> {
     let request: DeliverRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => Rejection::new(ProblemCode::InvalidRequest, error.to_string()),
         Category::Syntax | Category::Eof | Category::Io => {
             Rejection::new(ProblemCode::MalformedJson, error.to_string())
         }
     })?;
-    match request.deliveries.iter().position(|delivery| !delivery.entry.get().starts_with('{')) {
-        None => Ok(request),
-        Some(index) => {
-            Err(Rejection::invalid_field(format!("deliveries[{index}].entry"), "must be an object"))
-        }
-    }
+    let delivery = |(index, delivery): (usize, Delivery)| match Frame::from_api(delivery.entry.into()) {
+        Ok(frame) => Ok((delivery.recipients, Arc::new(frame))),
+        Err(rule) => Err(Rejection::invalid_field(format!("deliveries[{index}].entry"), rule)),
+    };
+    request.deliveries.into_iter().enumerate().map(delivery).collect()
 }
 
-fn add_absent(response: &mut DeliverResponse, delivery: usize, recipients: Vec<shared_types::UserId>) {
+fn add(to: &mut Vec<Recipients>, delivery: usize, recipients: Vec<UserId>) {
     if recipients.is_empty() {
         return;
     }
-    match response.absent.last_mut() {
+    match to.last_mut() {
         Some(last) if last.delivery == delivery => last.recipients.extend(recipients),
-        _ => response.absent.push(Recipients { delivery, recipients }),
+        _ => to.push(Recipients { delivery, recipients }),
     }
 }

@@ -143,18 +143,21 @@ impl Keeper {
     }
 
     /// Makes the entries of these users say what the hub says now.
-    async fn settle(&mut self, waiting: Vec<Claim>, unsettled: Vec<UserId>) {
-        let mut intents: HashMap<UserId, Intent> = HashMap::with_capacity(waiting.len() + unsettled.len());
-        for user_id in waiting.iter().map(|claim| claim.user_id.clone()).chain(unsettled) {
-            let intent = if self.shared.hub.has(&user_id) { Intent::Claim } else { Intent::Release };
-            intents.insert(user_id, intent);
-        }
-        let intents: Vec<(UserId, Intent)> = intents.into_iter().collect();
+    async fn settle(&mut self, waiting: Vec<Claim>, unsettled: Vec<(UserId, bool)>) {
+        // Whoever asked for a claim and has gone was let down, and will come again.
+        let mut users: HashMap<UserId, bool> =
+            waiting.iter().map(|claim| (claim.user_id.clone(), true)).collect();
+        users.extend(unsettled);
+        let intent = |(user_id, expected_back)| {
+            let is_here = self.shared.hub.has(&user_id);
+            (user_id, if is_here { Intent::Claim } else { Intent::Release { expected_back } })
+        };
+        let intents: Vec<(UserId, Intent)> = users.into_iter().map(intent).collect();
         let verdict = self.registry.settle(&self.gateway_id, &intents).await.map_err(Arc::new);
         if let Err(error) = &verdict {
             self.failed(error, "cannot claim or release users");
             // Nobody knows what Redis has seen of it, so all of it is looked at again.
-            self.shared.unsettle(intents.into_iter().map(|(user_id, _)| user_id));
+            self.shared.unsettle_again(intents);
         }
         for claim in waiting {
             // Whoever asked may have gone; leaving the hub has unsettled the user again.
@@ -196,15 +199,18 @@ impl Keeper {
     /// Releases everyone and gives up the lease, so that nobody has to wait for its end.
     async fn farewell(mut self) {
         self.claims.close();
-        self.shared.unsettle(self.shared.hub.users());
+        // Sessions that could not be closed in time are no reason to stay listed.
+        for user_id in self.shared.hub.users() {
+            self.shared.release(user_id, true);
+        }
         let farewell = async {
             loop {
                 let users = self.shared.take_unsettled(MAX_BATCH);
                 if users.is_empty() {
                     break;
                 }
-                // Sessions that could not be closed in time are no reason to stay listed.
-                let intents: Vec<_> = users.into_iter().map(|user_id| (user_id, Intent::Release)).collect();
+                let release = |(user_id, expected_back)| (user_id, Intent::Release { expected_back });
+                let intents: Vec<_> = users.into_iter().map(release).collect();
                 self.registry.settle(&self.gateway_id, &intents).await?;
             }
             self.registry.resign(&self.gateway_id).await

@@ -6,12 +6,12 @@
 
 mod keeper;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shared_runtime::registry::RegistryUnavailable;
+use shared_runtime::registry::{Intent, RegistryUnavailable};
 use shared_types::UserId;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -54,9 +54,9 @@ pub(crate) struct Registry {
 /// Between the keeper and everyone else.
 struct Shared {
     hub: Arc<Hub>,
-    /// Users whose entry may not say what the hub says. Bounded by the users that were let in; while Redis is away
-    /// nobody is.
-    unsettled: Mutex<HashSet<UserId>>,
+    /// Users whose entry may not say what the hub says; those who have gone are expected back, or not. Bounded by the
+    /// users that were let in; while Redis is away nobody is.
+    unsettled: Mutex<HashMap<UserId, bool>>,
     wake: Notify,
     /// Until when the lease is good, if no renewal comes.
     lease_until: Mutex<Option<Instant>>,
@@ -84,7 +84,8 @@ impl Registry {
     pub(crate) fn join(&self, user_id: UserId, session: Session) -> Result<Membership, Refused> {
         let session = Arc::new(session);
         self.shared.hub.insert(&user_id, session.clone())?;
-        Ok(Membership { shared: self.shared.clone(), user_id, session })
+        // Whoever is turned away before the session has begun comes again, here or elsewhere.
+        Ok(Membership { shared: self.shared.clone(), user_id, session, expected_back: true })
     }
 
     /// Names this gateway in the user's entry. Done when it is there: entries sent from then on come here.
@@ -131,10 +132,16 @@ pub(crate) struct Membership {
     shared: Arc<Shared>,
     user_id: UserId,
     session: Arc<Session>,
+    expected_back: bool,
 }
 
 impl Membership {
-    pub(crate) fn session(&self) -> &Session {
+    /// Ends it: the session is over, and its client is expected back or not.
+    pub(crate) fn end(mut self, expected_back: bool) {
+        self.expected_back = expected_back;
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
     }
 }
@@ -142,7 +149,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         if self.shared.hub.remove(&self.user_id, self.session.id) {
-            self.shared.unsettle([self.user_id.clone()]);
+            self.shared.release(self.user_id.clone(), self.expected_back);
         }
     }
 }
@@ -150,19 +157,44 @@ impl Drop for Membership {
 impl Shared {
     /// Asks for another look at these users' entries.
     fn unsettle(&self, users: impl IntoIterator<Item = UserId>) {
-        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).extend(users);
+        let mut unsettled = self.unsettled();
+        for user_id in users {
+            // Whoever has gone meanwhile has said how.
+            unsettled.entry(user_id).or_insert(false);
+        }
+        drop(unsettled);
         self.wake.notify_one();
     }
 
-    fn take_unsettled(&self, most: usize) -> Vec<UserId> {
-        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken: Vec<UserId> = unsettled.iter().take(most).cloned().collect();
-        for user_id in &taken {
-            unsettled.remove(user_id);
+    /// Asks for another look because nobody knows what became of these.
+    fn unsettle_again(&self, intents: Vec<(UserId, Intent)>) {
+        let mut unsettled = self.unsettled();
+        for (user_id, intent) in intents {
+            // Whoever has gone meanwhile has said how.
+            unsettled.entry(user_id).or_insert(intent == Intent::Release { expected_back: true });
         }
+        drop(unsettled);
+        self.wake.notify_one();
+    }
+
+    /// The user's last session has ended: the way that it ended counts, whatever was said before.
+    fn release(&self, user_id: UserId, expected_back: bool) {
+        self.unsettled().insert(user_id, expected_back);
+        self.wake.notify_one();
+    }
+
+    /// Some of the unsettled, and whether each is expected back, should it be gone.
+    fn take_unsettled(&self, most: usize) -> Vec<(UserId, bool)> {
+        let mut unsettled = self.unsettled();
+        let users: Vec<UserId> = unsettled.keys().take(most).cloned().collect();
+        let taken = users.into_iter().filter_map(|user_id| unsettled.remove_entry(&user_id)).collect();
         if unsettled.is_empty() {
             unsettled.shrink_to(0);
         }
         taken
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, HashMap<UserId, bool>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,9 @@
 use serde_json::error::Category;
 use shared_types::frames::ClientFrame;
 
+/// As many as `POST /sync` takes.
+const MAX_CURSORS: usize = 1_000;
+
 /// Why a frame is answered with `error`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadFrame {
@@ -32,6 +35,9 @@ pub(crate) fn parse(text: &str) -> Result<ClientFrame, BadFrame> {
     })?;
     match frame {
         ClientFrame::Ack { seq, .. } if seq < 1 => Err(BadFrame::invalid("seq must be at least 1.")),
+        ClientFrame::Resume { cursors } if cursors.len() > MAX_CURSORS => {
+            Err(BadFrame::invalid("At most 1,000 cursors can be resumed: fetch the others by POST /sync."))
+        }
         ClientFrame::Resume { cursors } if cursors.values().any(|seq| *seq < 0) => {
             Err(BadFrame::invalid("Cursors must not be negative."))
         }

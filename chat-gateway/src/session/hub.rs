@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytestring::ByteString;
 use shared_types::{SessionId, UserId};
 
+use super::frame::Frame;
 use super::mailbox::{Mailbox, Posted};
 
 /// Connects and deliveries of all threads meet here for well under a microsecond each; with this many locks two
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) mailbox: Mailbox,
     /// A background session still gets frames, but its user is told absent, and so pushed to.
     is_background: AtomicBool,
+    /// Its client acks: what is written to it is delivered when it says so.
+    has_acked: AtomicBool,
 }
 
 impl Session {
@@ -29,7 +31,16 @@ impl Session {
             id: SessionId::generate(),
             mailbox: Mailbox::new(mailbox_frames),
             is_background: AtomicBool::new(false),
+            has_acked: AtomicBool::new(false),
         }
+    }
+
+    pub(crate) fn is_background(&self) -> bool {
+        self.is_background.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_acked(&self) {
+        self.has_acked.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn set_background(&self, is_background: bool) {
@@ -49,6 +60,8 @@ pub(crate) enum Refused {
 pub(crate) struct Delivered {
     /// Who has no foreground session that took it.
     pub(crate) absent: Vec<UserId>,
+    /// Who has such sessions, and all of them have still to say that they got it.
+    pub(crate) awaiting_ack: Vec<UserId>,
     pub(crate) frames: u64,
     pub(crate) overflows: u64,
 }
@@ -109,25 +122,31 @@ impl Hub {
         was_last
     }
 
-    /// Puts the frame into the mailbox of every session of every recipient. Never waits.
-    pub(crate) fn deliver(&self, recipients: &[UserId], frame: &ByteString) -> Delivered {
+    /// Puts the frame into the mailbox of every session of every recipient. Never waits. Nobody is absent for an
+    /// ephemeral frame.
+    pub(crate) fn deliver(&self, recipients: &[UserId], frame: &Arc<Frame>) -> Delivered {
         let mut delivered = Delivered::default();
         for user_id in recipients {
-            let mut is_present = false;
+            let (mut is_present, mut all_ack) = (false, true);
             if let Some(of_user) = self.shard(user_id).get(user_id) {
                 for session in of_user {
                     match session.mailbox.post(frame.clone()) {
                         Posted::Accepted => {
                             delivered.frames += 1;
-                            is_present |= !session.is_background.load(Ordering::Relaxed);
+                            if !session.is_background() {
+                                is_present = true;
+                                all_ack &= session.has_acked.load(Ordering::Relaxed);
+                            }
                         }
                         Posted::Overflowed => delivered.overflows += 1,
-                        Posted::Closed => {}
+                        Posted::Dropped | Posted::Closed => {}
                     }
                 }
             }
-            if !is_present {
-                delivered.absent.push(user_id.clone());
+            match (frame.position, is_present, all_ack) {
+                (None, ..) | (Some(_), true, false) => {}
+                (Some(_), true, true) => delivered.awaiting_ack.push(user_id.clone()),
+                (Some(_), false, _) => delivered.absent.push(user_id.clone()),
             }
         }
         delivered
@@ -206,18 +225,48 @@ mod tests {
         assert_eq!((hub.session_count(), hub.user_count()), (2, 2));
     }
 
+    fn entry() -> Arc<Frame> {
+        let json = r#"{"channelId":"0199aaaa-0000-7000-8000-000000000000","seq":1}"#;
+        Arc::new(Frame::from_api(json.into()).unwrap())
+    }
+
     #[test]
     fn whoever_has_no_foreground_session_that_took_the_frame_is_absent() {
         let hub = Hub::new(10, 10);
         let (online, asleep, full) = (session(), session(), session());
         asleep.set_background(true);
-        full.mailbox.post("waits".into());
+        full.mailbox.post(entry());
         for (name, session) in [("online", &online), ("asleep", &asleep), ("full", &full)] {
             hub.insert(&user(name), session.clone()).unwrap();
         }
         let recipients = ["online", "asleep", "full", "nobody"].map(user);
-        let delivered = hub.deliver(&recipients, &"entry".into());
+        let delivered = hub.deliver(&recipients, &entry());
         assert_eq!(delivered.absent, ["asleep", "full", "nobody"].map(user));
         assert_eq!((delivered.frames, delivered.overflows), (2, 1));
+    }
+
+    #[test]
+    fn an_ack_is_awaited_from_those_whose_foreground_sessions_all_ack() {
+        let hub = Hub::new(10, 10);
+        let (acks, silent, asleep) = (session(), session(), session());
+        acks.set_acked();
+        asleep.set_background(true);
+        for (name, session) in [("all", &acks), ("some", &silent), ("none", &asleep)] {
+            hub.insert(&user(name), session.clone()).unwrap();
+        }
+        let second = session();
+        second.set_acked();
+        hub.insert(&user("some"), second).unwrap();
+        let delivered = hub.deliver(&["all", "some", "none"].map(user), &entry());
+        assert_eq!(delivered.awaiting_ack, [user("all")]);
+        assert_eq!(delivered.absent, [user("none")]);
+    }
+
+    #[test]
+    fn nobody_is_absent_for_an_ephemeral_frame() {
+        let hub = Hub::new(10, 10);
+        let typing = Arc::new(Frame::from_api("{}".into()).unwrap());
+        let delivered = hub.deliver(&[user("nobody")], &typing);
+        assert!(delivered.absent.is_empty() && delivered.awaiting_ack.is_empty());
     }
 }

@@ -1,11 +1,12 @@
 //! What waits to be written to one session: bounded, and never waited for by whoever delivers.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytestring::ByteString;
 use shared_types::close_code;
+
+use super::frame::Frame;
 
 /// A mailbox that has emptied keeps room for this many frames; a burst's memory goes back.
 const KEPT_FRAMES: usize = 8;
@@ -19,8 +20,10 @@ pub(crate) struct Mailbox {
 
 #[derive(Debug)]
 struct Inner {
-    frames: VecDeque<ByteString>,
+    frames: VecDeque<Arc<Frame>>,
     max_frames: usize,
+    /// Written before everything else, and also while the frames have to wait.
+    notice: Option<Arc<Frame>>,
     /// Once set, nothing more is taken in; the session closes with this code when the frames are written.
     closing: Option<u16>,
     waker: Option<Waker>,
@@ -32,6 +35,8 @@ pub(crate) enum Posted {
     Accepted,
     /// This was the frame too many: the session is told to close.
     Overflowed,
+    /// It may be dropped, and was.
+    Dropped,
     /// The session is closing already.
     Closed,
 }
@@ -39,20 +44,35 @@ pub(crate) enum Posted {
 /// What the session's task does next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    Write(ByteString),
+    Write(Arc<Frame>),
     Close(u16),
+}
+
+/// What the session can do with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// Without room on the wire: a stuck session must learn of its end too.
+    End,
+    /// While it resumes, frames wait. An end does not wait for them: the client resumes elsewhere anyway.
+    NoticeOrEnd,
+    Anything,
 }
 
 impl Mailbox {
     pub(crate) fn new(max_frames: usize) -> Self {
-        Self { inner: Mutex::new(Inner { frames: VecDeque::new(), max_frames, closing: None, waker: None }) }
+        let (frames, notice, closing, waker) = (VecDeque::new(), None, None, None);
+        Self { inner: Mutex::new(Inner { frames, max_frames, notice, closing, waker }) }
     }
 
-    /// Never waits: a session that does not keep up is closed, and holds nobody up meanwhile.
-    pub(crate) fn post(&self, frame: ByteString) -> Posted {
+    /// Never waits: a session that does not keep up is closed, and holds nobody up meanwhile. Frames without a
+    /// position are dropped long before that.
+    pub(crate) fn post(&self, frame: Arc<Frame>) -> Posted {
         let mut inner = self.lock();
         if inner.closing.is_some() {
             return Posted::Closed;
+        }
+        if frame.position.is_none() && inner.frames.len() > inner.max_frames / 2 {
+            return Posted::Dropped;
         }
         let posted = if inner.frames.len() < inner.max_frames {
             inner.frames.push_back(frame);
@@ -67,6 +87,15 @@ impl Mailbox {
         posted
     }
 
+    /// Has this written next, in place of a notice that has not been written yet.
+    pub(crate) fn notify(&self, frame: Arc<Frame>) {
+        let mut inner = self.lock();
+        if inner.closing.is_none() {
+            inner.notice = Some(frame);
+            inner.wake();
+        }
+    }
+
     /// Takes nothing more in; what waits is written first.
     pub(crate) fn close(&self, code: u16) {
         let mut inner = self.lock();
@@ -76,17 +105,23 @@ impl Mailbox {
         }
     }
 
-    /// What to do next, if there is something that can be done; else the task is woken when there is. Without
-    /// room on the wire only an end is reported: a stuck session must learn of it too.
-    pub(crate) fn poll_next(&self, cx: &Context<'_>, has_room: bool) -> Poll<Next> {
+    /// What to do next, if there is something that can be done; else the task is woken when there is.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>, wants: Wants) -> Poll<Next> {
         let mut inner = self.lock();
-        if has_room && let Some(frame) = inner.frames.pop_front() {
+        if wants != Wants::End
+            && let Some(notice) = inner.notice.take()
+        {
+            return Poll::Ready(Next::Write(notice));
+        }
+        if wants == Wants::Anything
+            && let Some(frame) = inner.frames.pop_front()
+        {
             if inner.frames.is_empty() {
                 inner.frames.shrink_to(KEPT_FRAMES);
             }
             return Poll::Ready(Next::Write(frame));
         }
-        if inner.frames.is_empty()
+        if (inner.frames.is_empty() || wants == Wants::NoticeOrEnd)
             && let Some(code) = inner.closing
         {
             return Poll::Ready(Next::Close(code));
@@ -113,32 +148,72 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use shared_types::ChannelId;
 
-    fn next(mailbox: &Mailbox) -> Poll<Next> {
-        mailbox.poll_next(&Context::from_waker(Waker::noop()), true)
+    use super::*;
+    use crate::session::frame::Position;
+
+    const CHANNEL: &str = "0199aaaa-0000-7000-8000-000000000000";
+
+    fn poll(mailbox: &Mailbox, wants: Wants) -> Poll<Next> {
+        mailbox.poll_next(&Context::from_waker(Waker::noop()), wants)
+    }
+
+    fn ephemeral(text: &'static str) -> Arc<Frame> {
+        Arc::new(Frame { position: None, text: text.into() })
+    }
+
+    fn entry(seq: i64) -> Arc<Frame> {
+        let position = Position { channel_id: CHANNEL.parse::<ChannelId>().unwrap(), seq };
+        Arc::new(Frame { position: Some(position), text: seq.to_string().into() })
+    }
+
+    fn write(frame: Arc<Frame>) -> Poll<Next> {
+        Poll::Ready(Next::Write(frame))
     }
 
     #[test]
     fn frames_come_out_in_order_and_before_the_close() {
         let mailbox = Mailbox::new(3);
-        assert_eq!(mailbox.post("a".into()), Posted::Accepted);
-        assert_eq!(mailbox.post("b".into()), Posted::Accepted);
+        assert_eq!(mailbox.post(entry(1)), Posted::Accepted);
+        assert_eq!(mailbox.post(entry(2)), Posted::Accepted);
         mailbox.close(1012);
-        assert_eq!(mailbox.post("c".into()), Posted::Closed);
-        assert_eq!(next(&mailbox), Poll::Ready(Next::Write("a".into())));
-        assert_eq!(next(&mailbox), Poll::Ready(Next::Write("b".into())));
-        assert_eq!(next(&mailbox), Poll::Ready(Next::Close(1012)));
+        assert_eq!(mailbox.post(entry(3)), Posted::Closed);
+        assert_eq!(poll(&mailbox, Wants::Anything), write(entry(1)));
+        assert_eq!(poll(&mailbox, Wants::Anything), write(entry(2)));
+        assert_eq!(poll(&mailbox, Wants::Anything), Poll::Ready(Next::Close(1012)));
     }
 
     #[test]
     fn the_frame_too_many_closes_the_session_even_when_nothing_can_be_written() {
         let mailbox = Mailbox::new(1);
-        let without_room = || mailbox.poll_next(&Context::from_waker(Waker::noop()), false);
-        assert_eq!(mailbox.post("a".into()), Posted::Accepted);
-        assert_eq!(without_room(), Poll::Pending);
-        assert_eq!(mailbox.post("b".into()), Posted::Overflowed);
-        assert_eq!(mailbox.post("c".into()), Posted::Closed);
-        assert_eq!(without_room(), Poll::Ready(Next::Close(close_code::TOO_SLOW)));
+        assert_eq!(mailbox.post(entry(1)), Posted::Accepted);
+        assert_eq!(poll(&mailbox, Wants::End), Poll::Pending);
+        assert_eq!(mailbox.post(entry(2)), Posted::Overflowed);
+        assert_eq!(mailbox.post(entry(3)), Posted::Closed);
+        assert_eq!(poll(&mailbox, Wants::End), Poll::Ready(Next::Close(close_code::TOO_SLOW)));
+    }
+
+    #[test]
+    fn an_ephemeral_frame_is_dropped_while_more_than_half_of_the_room_is_taken() {
+        let mailbox = Mailbox::new(4);
+        for seq in 1..=2 {
+            mailbox.post(entry(seq));
+        }
+        assert_eq!(mailbox.post(ephemeral("typing")), Posted::Accepted);
+        assert_eq!(mailbox.post(ephemeral("typing")), Posted::Dropped);
+        assert_eq!(mailbox.post(entry(3)), Posted::Accepted);
+    }
+
+    #[test]
+    fn while_frames_have_to_wait_notices_and_the_end_do_not() {
+        let mailbox = Mailbox::new(4);
+        mailbox.post(entry(1));
+        assert_eq!(poll(&mailbox, Wants::NoticeOrEnd), Poll::Pending);
+        mailbox.notify(ephemeral("draining"));
+        assert_eq!(poll(&mailbox, Wants::NoticeOrEnd), write(ephemeral("draining")));
+        mailbox.close(1012);
+        assert_eq!(poll(&mailbox, Wants::NoticeOrEnd), Poll::Ready(Next::Close(1012)));
+        assert_eq!(poll(&mailbox, Wants::Anything), write(entry(1)));
     }
 }

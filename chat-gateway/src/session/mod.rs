@@ -1,8 +1,13 @@
 //! One WebSocket session: its frames, its mailbox, its life; and the hub that finds them.
 
+mod channel_hash;
 pub(crate) mod client_frame;
 pub(crate) mod decoder;
+pub(crate) mod frame;
 pub(crate) mod hub;
 pub(crate) mod mailbox;
+mod order;
+mod outbound;
+mod resume;
 pub(crate) mod run;
 pub(crate) mod socket;

@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::client_frame::{self, BadFrame};
+use super::frame::text;
+use super::outbound::Outbound;
 use super::socket::{Ending, Received, Socket};
 use crate::auth::Identity;
 use crate::registry::Membership;
@@ -30,25 +32,40 @@ pub(crate) async fn run(
     mut socket: Socket,
 ) {
     let session_id = membership.session().id;
-    socket.reply(text(&ServerFrame::Ready {
+    socket.reply(Message::Text(text(&ServerFrame::Ready {
         session_id,
         user_id: identity.user_id.clone(),
         gateway_id: gateway.gateway_id.clone(),
         ping_interval_ms: u64::try_from(gateway.socket_limits.ping_interval.as_millis()).unwrap_or(u64::MAX),
-    }));
+    })));
+    let outbound = Outbound::new(gateway.clone(), identity.user_id.clone(), membership.session().clone());
     let mut conversation =
-        Conversation { gateway: &gateway, membership: &membership, identity, bad_frames: 0 };
+        Conversation { gateway: &gateway, membership: &membership, outbound, identity, bad_frames: 0 };
     let ending = conversation.hold(&mut socket).await;
+    drop(conversation);
     // Before the goodbye, which may take a while: whoever delivers from now on must hear that nobody is here.
-    drop(membership);
+    membership.end(is_expected_back(ending, gateway.draining.is_draining()));
     debug!(%session_id, ?ending, "session ended");
     gateway.metrics.closed(ending);
     socket.close(ending).await;
 }
 
+/// Whether the client will probably connect again at once, here or elsewhere, so that a push can wait for that.
+fn is_expected_back(ending: Ending, is_draining: bool) -> bool {
+    match ending {
+        // It does what it was told by `draining`.
+        Ending::ByClient(_) => is_draining,
+        // The connection broke, or we ended it: by close code, a client comes again, with a new token if need be.
+        Ending::Gone | Ending::Ours(_) => true,
+        // It has not been heard of for a minute; one that could have come back has done so.
+        Ending::Silent => false,
+    }
+}
+
 struct Conversation<'a> {
     gateway: &'a Gateway,
     membership: &'a Membership,
+    outbound: Outbound,
     identity: Identity,
     bad_frames: u32,
 }
@@ -58,7 +75,7 @@ impl Conversation<'_> {
         let mut clock = std::pin::pin!(sleep_until(self.next_clock_check()));
         loop {
             let received = tokio::select! {
-                received = socket.receive(Some(&self.membership.session().mailbox)) => received,
+                received = socket.receive(Some(&mut self.outbound)) => received,
                 () = &mut clock => {
                     if self.identity.expires_at <= unix_seconds() {
                         return Ending::Ours(close_code::UNAUTHORIZED);
@@ -78,7 +95,7 @@ impl Conversation<'_> {
                     // A new token may have moved the expiry.
                     clock.as_mut().reset(self.next_clock_check());
                     if let Some(reply) = reply {
-                        socket.reply(text(&reply));
+                        socket.reply(Message::Text(text(&reply)));
                     }
                 }
                 Err(Answer::Bad(bad)) => {
@@ -86,7 +103,8 @@ impl Conversation<'_> {
                     if self.bad_frames >= MAX_BAD_FRAMES {
                         return Ending::Ours(close_code::BAD_FRAMES);
                     }
-                    socket.reply(text(&ServerFrame::Error { code: bad.code, detail: bad.detail }));
+                    let error = ServerFrame::Error { code: bad.code, detail: bad.detail };
+                    socket.reply(Message::Text(text(&error)));
                 }
                 Err(Answer::Close(code)) => return Ending::Ours(code),
             }
@@ -102,9 +120,14 @@ impl Conversation<'_> {
                 Ok(None)
             }
             ClientFrame::Auth { token } => self.renew(&token).await,
-            // Acks say what was delivered; nothing depends on them yet.
-            ClientFrame::Ack { .. } => Ok(None),
-            ClientFrame::Resume { .. } => Ok(Some(resume_elsewhere())),
+            ClientFrame::Ack { channel_id, seq } => {
+                let session = self.membership.session();
+                session.set_acked();
+                // More than was written here too: it may have been fetched by REST.
+                self.gateway.acks.record(&self.identity.user_id, channel_id, seq, !session.is_background());
+                Ok(None)
+            }
+            ClientFrame::Resume { cursors } => Ok(self.outbound.begin_resume(cursors)),
         }
     }
 
@@ -134,18 +157,4 @@ impl Conversation<'_> {
 enum Answer {
     Bad(BadFrame),
     Close(u16),
-}
-
-/// Gaps are filled over REST; a client that asks for it here is told so, and not counted as broken for asking.
-fn resume_elsewhere() -> ServerFrame {
-    ServerFrame::Error {
-        code: "invalid_request",
-        detail: "This gateway does not resume: fetch what you missed by POST /sync.".into(),
-    }
-}
-
-/// A frame as it goes out.
-pub(crate) fn text(frame: &ServerFrame) -> Message {
-    // Strings and numbers only: writing them cannot fail.
-    Message::Text(serde_json::to_string(frame).unwrap_or_default().into())
 }

@@ -14,7 +14,8 @@ use futures_util::{Sink, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::decoder::{Decoder, Fault, Incoming};
-use super::mailbox::{Mailbox, Next};
+use super::mailbox::Next;
+use super::outbound::Outbound;
 use crate::jitter::jitter;
 
 /// What every socket of this process obeys.
@@ -95,23 +96,23 @@ impl Socket {
         Ok((response, socket))
     }
 
-    /// Answers what was received last (or, before that, greets). It is written before anything in the mailbox.
+    /// Answers what was received last (or, before that, greets). It is written before anything that waits.
     pub(crate) fn reply(&mut self, message: Message) {
         self.reply = Some(message);
     }
 
     /// Writes what waits until something is received. May be dropped and called again at any time.
-    pub(crate) async fn receive(&mut self, mailbox: Option<&Mailbox>) -> Result<Received, Ending> {
-        poll_fn(|cx| self.poll_receive(cx, mailbox)).await
+    pub(crate) async fn receive(&mut self, mut outbound: Option<&mut Outbound>) -> Result<Received, Ending> {
+        poll_fn(|cx| self.poll_receive(cx, outbound.as_deref_mut())).await
     }
 
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
-        mailbox: Option<&Mailbox>,
+        mut outbound: Option<&mut Outbound>,
     ) -> Poll<Result<Received, Ending>> {
         loop {
-            if let Poll::Ready(ending) = self.poll_write(cx, mailbox) {
+            if let Poll::Ready(ending) = self.poll_write(cx, outbound.as_deref_mut()) {
                 return Poll::Ready(Err(ending));
             }
             if let Poll::Ready(ending) = self.poll_timer(cx) {
@@ -119,7 +120,7 @@ impl Socket {
             }
             if self.reply.is_some() {
                 // Not `Pending` at once: the timer may just have put a ping here that can be written now.
-                match self.poll_write(cx, mailbox) {
+                match self.poll_write(cx, outbound.as_deref_mut()) {
                     Poll::Ready(ending) => return Poll::Ready(Err(ending)),
                     Poll::Pending if self.reply.is_some() => return Poll::Pending,
                     Poll::Pending => {}
@@ -136,18 +137,18 @@ impl Socket {
     }
 
     /// Hands on everything that waits, as far as there is room. Ready only with an end.
-    fn poll_write(&mut self, cx: &mut Context<'_>, mailbox: Option<&Mailbox>) -> Poll<Ending> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, mut outbound: Option<&mut Outbound>) -> Poll<Ending> {
         loop {
             let has_room = match Pin::new(&mut self.writer).poll_ready(cx) {
                 Poll::Ready(Ok(())) => true,
                 Poll::Ready(Err(_closed)) => return Poll::Ready(Ending::Gone),
                 Poll::Pending => false,
             };
-            let message = match (self.reply.take_if(|_| has_room), mailbox) {
+            let message = match (self.reply.take_if(|_| has_room), outbound.as_deref_mut()) {
                 (Some(reply), _) => reply,
                 (None, None) => return Poll::Pending,
-                (None, Some(mailbox)) => match std::task::ready!(mailbox.poll_next(cx, has_room)) {
-                    Next::Write(frame) => Message::Text(frame),
+                (None, Some(outbound)) => match std::task::ready!(outbound.poll_next(cx, has_room)) {
+                    Next::Write(frame) => Message::Text(frame.text.clone()),
                     Next::Close(code) => return Poll::Ready(Ending::Ours(code)),
                 },
             };

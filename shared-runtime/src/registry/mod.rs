@@ -25,7 +25,9 @@ pub enum Intent {
     Claim,
     /// The user's last session here has ended. `expected_back`: not because the client wished it, so it will
     /// probably connect again; for [`shared_types::registry_keys::RETURN_TIME`] the registry remembers that.
-    Release { expected_back: bool },
+    Release {
+        expected_back: bool,
+    },
 }
 
 /// Where a user is.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_redis::redis::Pipeline;
 use shared_types::registry_keys::{
-    CLAIM_SCRIPT, LEASE_TTL, Lease, RELEASE_SCRIPT, RegistryKeys, TICKET_TTL, TicketGrant, USER_ENTRY_TTL,
-    parse_user_entry,
+    CLAIM_SCRIPT, LEASE_TTL, Lease, RELEASE_SCRIPT, RETURN_TIME, RegistryKeys, TICKET_TTL, TicketGrant,
+    USER_ENTRY_TTL, parse_user_entry,
 };
 use shared_types::{GatewayId, UserId};
 
-use super::{Intent, RegistryUnavailable, SessionRegistry};
+use super::{Intent, RegistryUnavailable, SessionRegistry, Whereabouts};
 use crate::redis::Redis;
 
 /// Keys of one MGET; more go into the same round trip as further commands.
@@ -30,7 +30,7 @@ impl RedisRegistry {
 
 #[async_trait]
 impl SessionRegistry for RedisRegistry {
-    async fn gateways_of(&self, users: &[UserId]) -> Result<Vec<Vec<GatewayId>>, RegistryUnavailable> {
+    async fn whereabouts(&self, users: &[UserId]) -> Result<Vec<Whereabouts>, RegistryUnavailable> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -39,9 +39,7 @@ impl SessionRegistry for RedisRegistry {
             pipeline.cmd("MGET").arg(chunk.iter().map(|user| self.keys.user(user)).collect::<Vec<_>>());
         }
         let entries: Vec<Vec<Option<String>>> = self.redis.run(&pipeline).await?;
-        let named =
-            |entry: Option<String>| entry.map_or_else(Vec::new, |entry| parse_user_entry(&entry).collect());
-        Ok(entries.into_iter().flatten().map(named).collect())
+        Ok(entries.into_iter().flatten().map(whereabouts).collect())
     }
 
     async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable> {
@@ -99,12 +97,13 @@ impl SessionRegistry for RedisRegistry {
         let mut pipeline = Pipeline::with_capacity(intents.len());
         for (user_id, intent) in intents {
             // By their texts (half a KiB): a Redis that has restarted knows no scripts by name.
-            let script = if *intent == Intent::Claim { CLAIM_SCRIPT } else { RELEASE_SCRIPT };
-            pipeline.cmd("EVAL").arg(script).arg(1).arg(self.keys.user(user_id)).arg(gateway.as_str());
-            if *intent == Intent::Claim {
-                pipeline.arg(millis(USER_ENTRY_TTL));
-            }
-            pipeline.ignore();
+            let (script, ttl) = match intent {
+                Intent::Claim => (CLAIM_SCRIPT, USER_ENTRY_TTL),
+                Intent::Release { expected_back: true } => (RELEASE_SCRIPT, RETURN_TIME),
+                Intent::Release { expected_back: false } => (RELEASE_SCRIPT, Duration::ZERO),
+            };
+            pipeline.cmd("EVAL").arg(script).arg(1).arg(self.keys.user(user_id));
+            pipeline.arg(gateway.as_str()).arg(millis(ttl)).ignore();
         }
         Ok(self.redis.run(&pipeline).await?)
     }
@@ -132,6 +131,13 @@ impl SessionRegistry for RedisRegistry {
     async fn ping(&self) -> Result<(), RegistryUnavailable> {
         Ok(self.redis.ping().await?)
     }
+}
+
+fn whereabouts(entry: Option<String>) -> Whereabouts {
+    entry.map_or_else(Whereabouts::default, |entry| Whereabouts {
+        gateways: parse_user_entry(&entry).collect(),
+        is_expected_back: entry.is_empty(),
+    })
 }
 
 /// Leases and grants are strings, numbers and flags: writing them cannot fail.

@@ -47,6 +47,13 @@ async fn hidden_content_does_not_leave_the_house() {
 }
 
 #[tokio::test]
+async fn several_messages_are_one_notification_that_counts_them() {
+    let text = PushText::counting(Some("Ferry crew"), &alice(), 2);
+    let message = message_of(&Push { text, ..push_to("phone") }).await;
+    assert_eq!(message["notification"], json!({"title": "Ferry crew", "body": "2 new messages"}));
+}
+
+#[tokio::test]
 async fn the_data_are_strings_that_say_which_message_it_is() {
     let push = push_to("phone");
     assert_eq!(
@@ -56,6 +63,7 @@ async fn the_data_are_strings_that_say_which_message_it_is() {
             "seq": "7",
             "messageId": push.message_id.to_string(),
             "senderId": "alice",
+            "messages": "2",
             "unread": "3",
         })
     );
@@ -106,6 +114,7 @@ async fn the_longest_of_everything_stays_within_fcms_limit() {
                 text,
                 target,
                 sender_id: user.clone(),
+                messages: i64::MAX,
                 unread: i64::MAX,
                 seq: i64::MAX,
                 ..push_to("")

@@ -1,6 +1,6 @@
 //! Batches: a verdict for each row, places without gaps, all of the rest or nothing.
 
-use api_server::store::{StoreError, Verdict};
+use api_server::store::{OutboxId, StoreError, Verdict};
 use serde_json::value::RawValue;
 use shared_types::ChannelId;
 
@@ -24,7 +24,7 @@ conformance!(
 async fn a_batch_says_of_each_row_what_became_of_it(store: AnyStore) {
     let (channel, quiet) = (group(&store, &["alice", "bob"]).await, group(&store, &["bob"]).await);
     let mut appender = store.appender();
-    appender.append(&[&draft(channel, "alice", "first", Some("c-1"))]).await.unwrap();
+    appender.append(OutboxId::generate(), &[&draft(channel, "alice", "first", Some("c-1"))]).await.unwrap();
     let batch = [
         draft(channel, "alice", "second", None),
         draft(channel, "mallory", "let me in", None),
@@ -36,7 +36,7 @@ async fn a_batch_says_of_each_row_what_became_of_it(store: AnyStore) {
         draft(channel, "alice", "fourth", Some("c-2")),
     ];
 
-    let verdicts = appender.append(&batch.each_ref()).await.unwrap();
+    let verdicts = appender.append(OutboxId::generate(), &batch.each_ref()).await.unwrap();
 
     let verdicts: Vec<String> = verdicts.iter().map(told).collect();
     let expected = "stored 2, not a participant, no such channel, earlier 1: first, not a participant, \
@@ -53,7 +53,7 @@ async fn an_entry_is_read_back_as_it_was_answered(store: AnyStore) {
     first.metadata = Some(RawValue::from_string("{\"b\": 1.0,\t\"a\":\"\\u0000\"}".into()).unwrap());
     let second = draft(channel, "alice", &"🛶".repeat(4_096), None);
 
-    let verdicts = store.appender().append(&[&first, &second]).await.unwrap();
+    let verdicts = store.appender().append(OutboxId::generate(), &[&first, &second]).await.unwrap();
 
     let answered: Vec<String> = verdicts
         .iter()
@@ -64,7 +64,7 @@ async fn an_entry_is_read_back_as_it_was_answered(store: AnyStore) {
         .collect();
     assert!(answered[0].contains("{\"b\": 1.0,\t\"a\":\"\\u0000\"}"), "{}", answered[0]);
     assert_eq!(log(&store, channel).await.iter().map(json).collect::<Vec<_>>(), answered);
-    let again = store.appender().append(&[&first]).await.unwrap();
+    let again = store.appender().append(OutboxId::generate(), &[&first]).await.unwrap();
     assert!(matches!(&again[0], Verdict::Earlier(entry) if json(entry) == answered[0]), "{again:?}");
 }
 
@@ -72,12 +72,12 @@ async fn a_repeat_is_answered_with_the_first_entry_whatever_it_says(store: AnySt
     let channel = group(&store, &["alice"]).await;
     let mut first = draft(channel, "alice", "first", Some("c-1"));
     first.metadata = Some(RawValue::from_string("{\"n\":1}".into()).unwrap());
-    store.appender().append(&[&first]).await.unwrap();
+    store.appender().append(OutboxId::generate(), &[&first]).await.unwrap();
     let stored = log(&store, channel).await.iter().map(json).collect::<Vec<_>>();
     let mut other = draft(channel, "alice", "second", Some("c-1"));
     other.kind = "image".into();
     for repeat in [first, other] {
-        let verdicts = store.appender().append(&[&repeat]).await.unwrap();
+        let verdicts = store.appender().append(OutboxId::generate(), &[&repeat]).await.unwrap();
         assert!(matches!(&verdicts[0], Verdict::Earlier(entry) if json(entry) == stored[0]), "{verdicts:?}");
     }
     assert_eq!(log(&store, channel).await.len(), 1);
@@ -93,7 +93,7 @@ async fn a_client_message_id_belongs_to_one_sender_in_one_channel(store: AnyStor
         (one, "alice", "c "),
     ];
     let drafts = batch.map(|(channel, sender, id)| draft(channel, sender, "hi", Some(id)));
-    let verdicts = store.appender().append(&drafts.each_ref()).await.unwrap();
+    let verdicts = store.appender().append(OutboxId::generate(), &drafts.each_ref()).await.unwrap();
     assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stored { .. })), "{verdicts:?}");
 }
 
@@ -104,7 +104,8 @@ async fn a_batch_of_any_size_is_numbered_in_its_order(store: AnyStore) {
     for size in [1, 2, 7, 8, 9, 63, 64, 65, 73, 255, 256, 300] {
         let batch: Vec<_> =
             (0..size).map(|n| draft(channel, "alice", &format!("{size}-{n}"), None)).collect();
-        let verdicts = appender.append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+        let verdicts =
+            appender.append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
         assert_eq!(verdicts.len(), size);
         expected.extend(batch.into_iter().map(|draft| draft.content));
     }
@@ -121,7 +122,8 @@ async fn a_batch_over_many_channels_numbers_each_by_itself(store: AnyStore) {
     }
     let batch: Vec<_> =
         (0..100).map(|n| draft(channels[n * 7 % 10], "alice", &n.to_string(), None)).collect();
-    let verdicts = store.appender().append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+    let verdicts =
+        store.appender().append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
     for (n, verdict) in verdicts.iter().enumerate() {
         assert_eq!(told(verdict), format!("stored {}", n / 10 + 1));
     }
@@ -131,7 +133,7 @@ async fn a_batch_over_many_channels_numbers_each_by_itself(store: AnyStore) {
 }
 
 async fn a_batch_without_rows_is_answered_without_verdicts(store: AnyStore) {
-    assert!(store.appender().append(&[]).await.unwrap().is_empty());
+    assert!(store.appender().append(OutboxId::generate(), &[]).await.unwrap().is_empty());
 }
 
 async fn a_batch_with_a_value_that_is_refused_stores_nothing_and_the_appender_goes_on(store: AnyStore) {
@@ -141,28 +143,32 @@ async fn a_batch_with_a_value_that_is_refused_stores_nothing_and_the_appender_go
     let mut bad_kind = draft(channel, "alice", "good", None);
     bad_kind.kind = "te\0xt".into();
     for bad in [draft(channel, "alice", "no\0no", None), draft(channel, "alice", "\0", None), bad_kind] {
-        let refused = appender.append(&[&good, &bad, &good]).await;
+        let refused = appender.append(OutboxId::generate(), &[&good, &bad, &good]).await;
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
         assert!(log(&store, channel).await.is_empty());
     }
-    assert_eq!(told(&appender.append(&[&good]).await.unwrap()[0]), "stored 1");
+    assert_eq!(told(&appender.append(OutboxId::generate(), &[&good]).await.unwrap()[0]), "stored 1");
 }
 
 async fn a_batch_that_holds_one_message_twice_is_refused_whole(store: AnyStore) {
     let channel = group(&store, &["alice"]).await;
     let twice = [draft(channel, "alice", "one", Some("c-1")), draft(channel, "alice", "two", Some("c-1"))];
-    let refused = store.appender().append(&twice.each_ref()).await;
+    let refused = store.appender().append(OutboxId::generate(), &twice.each_ref()).await;
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     assert!(log(&store, channel).await.is_empty());
 }
 
 async fn the_membership_version_is_that_of_the_commit(store: AnyStore) {
     let channel = group(&store, &["alice"]).await;
-    let version =
-        async || match &store.appender().append(&[&draft(channel, "alice", "hi", None)]).await.unwrap()[0] {
-            Verdict::Stored { membership_version, .. } => *membership_version,
-            other => panic!("not stored: {other:?}"),
-        };
+    let version = async || match &store
+        .appender()
+        .append(OutboxId::generate(), &[&draft(channel, "alice", "hi", None)])
+        .await
+        .unwrap()[0]
+    {
+        Verdict::Stored { membership_version, .. } => *membership_version,
+        other => panic!("not stored: {other:?}"),
+    };
     let alice = user("alice");
     assert_eq!(version().await, 1);
     store.add_members(channel, &alice, false, &users(&["bob"])).await.unwrap();
@@ -177,10 +183,10 @@ async fn the_membership_version_is_that_of_the_commit(store: AnyStore) {
 async fn who_has_left_is_refused_and_their_repeats_too(store: AnyStore) {
     let channel = group(&store, &["alice", "bob"]).await;
     let message = draft(channel, "bob", "hi", Some("c-1"));
-    store.appender().append(&[&message]).await.unwrap();
+    store.appender().append(OutboxId::generate(), &[&message]).await.unwrap();
     let left = store.remove_member(channel, &user("bob"), false, &user("bob")).await.unwrap();
     assert_eq!(changed(&left), "2 left [\"bob\"] by bob v2");
-    let verdicts = store.appender().append(&[&message]).await.unwrap();
+    let verdicts = store.appender().append(OutboxId::generate(), &[&message]).await.unwrap();
     assert_eq!(told(&verdicts[0]), "not a participant");
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api_server::store::Verdict;
+use api_server::store::{OutboxId, Verdict};
 use futures_util::future::join_all;
 
 use super::{AnyStore, conformance, draft, group, log, seqs, told, user};
@@ -24,7 +24,8 @@ async fn appenders_beside_each_other_leave_no_gap_and_nothing_out(store: AnyStor
             for round in 0..20 {
                 let batch: Vec<_> =
                     (0..5).map(|n| draft(channel, sender, &format!("{round}-{n}"), None)).collect();
-                let verdicts = appender.append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+                let verdicts =
+                    appender.append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
                 places.extend(verdicts.iter().map(|verdict| match verdict {
                     Verdict::Stored { entry, .. } => entry.seq,
                     other => panic!("not stored: {other:?}"),
@@ -47,7 +48,7 @@ async fn appenders_that_take_channels_in_opposite_orders_both_finish(store: AnyS
         async move {
             for _ in 0..25 {
                 let batch = channels.map(|channel| draft(channel, "alice", "hi", None));
-                appender.append(&batch.each_ref()).await.unwrap();
+                appender.append(OutboxId::generate(), &batch.each_ref()).await.unwrap();
             }
         }
     }))
@@ -62,7 +63,8 @@ async fn one_client_message_id_through_two_appenders_is_stored_once(store: AnySt
         let id = format!("c-{round}");
         let drafts = ["one", "two"].map(|content| draft(channel, "alice", content, Some(&id)));
         let (first, second) = ([&drafts[0]], [&drafts[1]]);
-        let (first, second) = tokio::join!(one.append(&first), two.append(&second));
+        let (first, second) =
+            tokio::join!(one.append(OutboxId::generate(), &first), two.append(OutboxId::generate(), &second));
         let mut verdicts = [told(&first.unwrap()[0]), told(&second.unwrap()[0])];
         verdicts.sort();
         let content = super::said(&log(&store, channel).await[round - 1].body);
@@ -77,7 +79,7 @@ async fn messages_and_changes_share_one_numbering(store: AnyStore) {
     let messages = async {
         let mut appender = store.appender();
         for _ in 0..30 {
-            appender.append(&[&draft(channel, "alice", "hi", None)]).await.unwrap();
+            appender.append(OutboxId::generate(), &[&draft(channel, "alice", "hi", None)]).await.unwrap();
         }
     };
     let changes = async {
@@ -102,10 +104,10 @@ async fn a_batch_that_is_given_up_is_stored_whole_or_not_at_all(store: AnyStore)
         let refs: Vec<_> = batch.iter().collect();
         // Somewhere between nothing done and everything done.
         let patience = Duration::from_micros(round * 150);
-        let _given_up = tokio::time::timeout(patience, appender.append(&refs)).await;
+        let _given_up = tokio::time::timeout(patience, appender.append(OutboxId::generate(), &refs)).await;
     }
     let last = draft(channel, "alice", "last", None);
-    appender.append(&[&last]).await.unwrap();
+    appender.append(OutboxId::generate(), &[&last]).await.unwrap();
     let log = log(&store, channel).await;
     assert_eq!(log.len() % 10, 1);
     assert_eq!(seqs(&log), (1..).take(log.len()).collect::<Vec<_>>());

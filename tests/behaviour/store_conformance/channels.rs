@@ -1,6 +1,6 @@
 //! Channels: made, opened, shown, listed, renamed.
 
-use api_server::store::{ChannelCursor, ChannelKind, ChannelView, Role, StoreError};
+use api_server::store::{ChannelCursor, ChannelKind, ChannelView, OutboxId, Role, StoreError};
 use futures_util::future::join_all;
 use shared_types::{ChannelId, UserId};
 
@@ -142,7 +142,7 @@ async fn channels_with_activity_at_the_same_moment_are_listed_by_id(store: AnySt
         channels.push(group(&store, &["alice"]).await);
     }
     let batch: Vec<_> = channels.iter().map(|channel| super::draft(*channel, "alice", "hi", None)).collect();
-    store.appender().append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+    store.appender().append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
     channels.sort_unstable();
     channels.reverse();
     assert_eq!(pages(&store, &user("alice"), 3).await, channels);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api_server::store::{Page, Window};
+use api_server::store::{OutboxId, Page, Window};
 use shared_types::{ChannelId, Seq};
 
 use super::{AnyStore, conformance, draft, group, log, said, send, seqs, user, users};
@@ -20,7 +20,7 @@ conformance!(
 async fn filled(store: &AnyStore, entries: usize) -> ChannelId {
     let channel = group(store, &["alice"]).await;
     let batch: Vec<_> = (1..=entries).map(|n| draft(channel, "alice", &n.to_string(), None)).collect();
-    store.appender().append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+    store.appender().append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
     channel
 }
 

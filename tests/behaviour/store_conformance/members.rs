@@ -86,7 +86,8 @@ async fn who_joins_has_read_what_was_there_before(store: AnyStore) {
     send(&store, channel, "alice", "2").await;
     store.add_members(channel, &user("alice"), false, &users(&["bob"])).await.unwrap();
     let bob = &store.members(channel, Some(&user("alice")), 1).await.unwrap()[0];
-    assert_eq!((bob.user_id.as_str(), bob.role, bob.read_seq), ("bob", Role::Member, 3));
+    assert_eq!((bob.user_id.as_str(), bob.role), ("bob", Role::Member));
+    assert_eq!((bob.read_seq, bob.delivered_seq), (3, 3));
     let log = super::log(&store, channel).await;
     assert!(bob.joined_at >= log[1].created_at, "{bob:?}");
 }
@@ -123,8 +124,15 @@ async fn two_who_add_the_same_user_add_them_once(store: AnyStore) {
 async fn a_read_cursor_moves_forward_and_never_back(store: AnyStore) {
     let channel = group(&store, &["alice", "bob"]).await;
     let bob = user("bob");
-    for (seq, expected) in [(0, 0), (3, 3), (2, 3), (3, 3), (7, 7), (-1, 7)] {
-        assert_eq!(store.mark_read(channel, &bob, seq).await.unwrap(), Some(expected));
+    for (seq, expected, has_moved) in
+        [(0, 0, false), (3, 3, true), (2, 3, false), (3, 3, false), (7, 7, true), (-1, 7, false)]
+    {
+        let cursor = store.mark_read(channel, &bob, seq).await.unwrap().unwrap();
+        assert_eq!(
+            (cursor.seq, cursor.has_moved, cursor.membership_version),
+            (expected, has_moved, 1),
+            "{seq}"
+        );
     }
     assert_eq!(store.mark_read(channel, &user("mallory"), 1).await.unwrap(), None);
     assert_eq!(store.mark_read(ChannelId::generate(), &bob, 1).await.unwrap(), None);
@@ -137,7 +145,7 @@ async fn read_cursors_that_race_end_at_the_furthest(store: AnyStore) {
     let alice = user("alice");
     let marks = join_all((1..=20).rev().map(|seq| store.mark_read(channel, &alice, seq))).await;
     for (mark, seq) in marks.into_iter().zip((1..=20).rev()) {
-        assert!(mark.unwrap() >= Some(seq));
+        assert!(mark.unwrap().unwrap().seq >= seq);
     }
-    assert_eq!(store.mark_read(channel, &alice, 0).await.unwrap(), Some(20));
+    assert_eq!(store.mark_read(channel, &alice, 0).await.unwrap().unwrap().seq, 20);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_server::store::{DevicePlatform, DeviceTarget, Sqlite, StoreError};
+use api_server::store::{DevicePlatform, DeviceTarget, OutboxId, PushWanted, Sqlite, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Executor, Row};
 use tempfile::TempDir;
@@ -28,13 +28,14 @@ async fn everything_is_there_when_the_file_is_opened_again() {
     let channel = group(&store, &["alice", "bob"]).await;
     let direct = store.open_direct(&user("alice"), &user("bob")).await.unwrap().0;
     let message = draft(channel, "alice", "hi", Some("c-1"));
-    store.appender().append(&[&message]).await.unwrap();
+    store.appender().append(OutboxId::generate(), &[&message]).await.unwrap();
     store.rename(channel, &user("alice"), false, "crew").await.unwrap();
     store.mark_read(channel, &user("bob"), 1).await.unwrap();
     let target = DeviceTarget::Installation("i-1".into());
     let phone = "phone".parse().unwrap();
     store.put_device(&user("bob"), &phone, DevicePlatform::Ios, &target, 9).await.unwrap();
-    store.enqueue_pushes(&[(user("bob"), channel, 1)]).await.unwrap();
+    let push = PushWanted { user_id: user("bob"), channel_id: channel, seq: 2, unless_delivered: false };
+    store.enqueue_pushes(&[push], Duration::ZERO).await.unwrap();
     let before: Vec<String> = log(&store, channel).await.iter().map(json).collect();
     store.close().await;
     drop(store);
@@ -47,7 +48,7 @@ async fn everything_is_there_when_the_file_is_opened_again() {
 
     assert_eq!(log(&store, channel).await.iter().map(json).collect::<Vec<_>>(), before);
     assert_eq!(store.open_direct(&user("bob"), &user("alice")).await.unwrap(), (direct, false));
-    let repeat = store.appender().append(&[&message]).await.unwrap();
+    let repeat = store.appender().append(OutboxId::generate(), &[&message]).await.unwrap();
     assert_eq!(told(&repeat[0]), "earlier 1: hi");
     assert_eq!(send(&store, channel, "bob", "on").await.seq, 3);
     let view = store.channel(channel, &user("bob"), false).await.unwrap().unwrap();
@@ -95,7 +96,8 @@ async fn another_program_that_holds_the_file_makes_writers_wait_or_refuses_them_
     let (store, mut past, _folder) = on_disk().await;
     let channel = group(&store, &["alice"]).await;
     past.execute("BEGIN IMMEDIATE").await.unwrap();
-    let held = store.appender().append(&[&draft(channel, "alice", "1", Some("c-1"))]).await;
+    let held =
+        store.appender().append(OutboxId::generate(), &[&draft(channel, "alice", "1", Some("c-1"))]).await;
     assert!(matches!(held, Err(StoreError::Unavailable(_))), "{held:?}");
     // Readers do not notice.
     assert!(log(&store, channel).await.is_empty());

@@ -1,30 +1,35 @@
-//! Push jobs: made once, leased, put off, ended, and what they read.
+//! Push jobs: made once, leased, put off, ended, and what they read. How they fold: `push_folding`.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use api_server::store::{DevicePlatform, DeviceTarget, PushJob};
+use api_server::store::{DevicePlatform, DeviceTarget, OutboxId, PushJob, PushWanted};
 use futures_util::future::join_all;
 use harness::wait::eventually_some;
 use shared_types::ChannelId;
 
-use super::{AnyStore, a_later_moment, conformance, draft, group, json, send, user};
+use super::{AnyStore, a_later_moment, conformance, draft, group, json, send, user, users};
 
 conformance!(
     a_push_is_made_once_for_every_live_device,
+    nobody_but_participants_is_pushed_to,
+    a_job_is_due_when_its_pause_has_ended,
     a_lease_holds_until_it_ends_and_counts_the_attempts,
     a_lease_of_no_more_than_asked_takes_the_oldest,
     workers_beside_each_other_take_each_job_once,
     a_job_that_is_finished_or_has_failed_does_not_come_back,
     a_job_that_is_postponed_comes_back_when_its_pause_ends,
+    an_attempt_may_be_left_uncounted,
     a_push_reads_its_entry_channel_target_and_what_is_unread,
     a_push_reads_what_is_true_when_it_is_taken,
     a_push_for_who_has_left_or_a_device_that_is_gone_has_nothing_to_push,
-    the_id_of_a_finished_job_is_not_given_again,
+    a_device_that_is_deleted_takes_its_jobs_along,
+    the_id_of_a_job_that_is_gone_is_not_given_again,
 );
 
 const SHORT: Duration = Duration::from_millis(150);
-const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const AT_ONCE: Duration = Duration::ZERO;
 
 /// The jobs that come back, as soon as they do.
 async fn lease_again(store: &AnyStore) -> Vec<PushJob> {
@@ -35,24 +40,44 @@ async fn lease_again(store: &AnyStore) -> Vec<PushJob> {
     .await
 }
 
-async fn device(store: &AnyStore, owner: &str, id: &str) {
+pub(super) async fn device(store: &AnyStore, owner: &str, id: &str) {
     let target = DeviceTarget::Installation(format!("{owner}-{id}"));
     let put = store.put_device(&user(owner), &id.parse().unwrap(), DevicePlatform::Ios, &target, 9).await;
     assert!(put.unwrap().is_some());
 }
 
 /// A group of alice and bob with this many messages of alice's; bob has one device.
-async fn messages(store: &AnyStore, count: i64) -> ChannelId {
+pub(super) async fn messages(store: &AnyStore, count: i64) -> ChannelId {
     let channel = group(store, &["alice", "bob"]).await;
     device(store, "bob", "phone").await;
     let batch: Vec<_> = (1..=count).map(|n| draft(channel, "alice", &n.to_string(), None)).collect();
-    store.appender().append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+    store.appender().append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
     channel
 }
 
-async fn enqueue(store: &AnyStore, channel: ChannelId, seqs: impl IntoIterator<Item = i64>) -> u64 {
-    let pushes: Vec<_> = seqs.into_iter().map(|seq| (user("bob"), channel, seq)).collect();
-    store.enqueue_pushes(&pushes).await.unwrap()
+pub(super) fn wanted(name: &str, channel_id: ChannelId, seq: i64) -> PushWanted {
+    PushWanted { user_id: user(name), channel_id, seq, unless_delivered: false }
+}
+
+pub(super) async fn enqueue(
+    store: &AnyStore,
+    channel: ChannelId,
+    seqs: impl IntoIterator<Item = i64>,
+) -> u64 {
+    let pushes: Vec<_> = seqs.into_iter().map(|seq| wanted("bob", channel, seq)).collect();
+    store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap()
+}
+
+/// Jobs of this many channels, in the order in which they became due.
+async fn jobs_in_turn(store: &AnyStore, count: usize) -> Vec<ChannelId> {
+    let mut channels = Vec::new();
+    for _ in 0..count {
+        let channel = messages(store, 1).await;
+        assert_eq!(enqueue(store, channel, [1]).await, 1);
+        channels.push(channel);
+        a_later_moment().await;
+    }
+    channels
 }
 
 fn ids(jobs: &[PushJob]) -> Vec<i64> {
@@ -64,18 +89,33 @@ async fn a_push_is_made_once_for_every_live_device(store: AnyStore) {
     device(&store, "bob", "tablet").await;
     device(&store, "bob", "dead").await;
     store.disable_device(&user("bob"), &"dead".parse().unwrap(), 1, "UNREGISTERED").await.unwrap();
-    let pushes = [(user("bob"), channel, 1), (user("nobody"), channel, 1), (user("bob"), channel, 2)];
-    assert_eq!(store.enqueue_pushes(&pushes).await.unwrap(), 4);
-    assert_eq!(store.enqueue_pushes(&pushes).await.unwrap(), 0);
-    assert_eq!(store.enqueue_pushes(&[]).await.unwrap(), 0);
+    let pushes = [wanted("bob", channel, 1), wanted("nobody", channel, 1), wanted("bob", channel, 2)];
+    assert_eq!(store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap(), 2);
+    assert_eq!(store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap(), 0);
+    assert_eq!(store.enqueue_pushes(&[], AT_ONCE).await.unwrap(), 0);
     device(&store, "bob", "new").await;
-    assert_eq!(store.enqueue_pushes(&pushes).await.unwrap(), 2);
+    assert_eq!(store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap(), 1);
     let jobs = store.lease_pushes(99, LONG).await.unwrap();
     let mut devices: Vec<_> = jobs.iter().map(|job| format!("{} {}", job.user_id, job.device_id)).collect();
     devices.sort();
-    let expected = ["bob new", "bob new", "bob phone", "bob phone", "bob tablet", "bob tablet"];
-    assert_eq!(devices, expected);
+    assert_eq!(devices, ["bob new", "bob phone", "bob tablet"]);
     assert!(ids(&jobs).is_sorted());
+}
+
+async fn nobody_but_participants_is_pushed_to(store: AnyStore) {
+    let channel = messages(&store, 1).await;
+    device(&store, "mallory", "phone").await;
+    store.remove_member(channel, &user("bob"), false, &user("bob")).await.unwrap();
+    let pushes = [wanted("mallory", channel, 1), wanted("bob", channel, 1)];
+    assert_eq!(store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap(), 0);
+}
+
+async fn a_job_is_due_when_its_pause_has_ended(store: AnyStore) {
+    let channel = messages(&store, 1).await;
+    let enqueued = Instant::now();
+    assert_eq!(store.enqueue_pushes(&[wanted("bob", channel, 1)], SHORT).await.unwrap(), 1);
+    assert_eq!(lease_again(&store).await.len(), 1);
+    assert!(enqueued.elapsed() >= SHORT);
 }
 
 async fn a_lease_holds_until_it_ends_and_counts_the_attempts(store: AnyStore) {
@@ -92,21 +132,20 @@ async fn a_lease_holds_until_it_ends_and_counts_the_attempts(store: AnyStore) {
 }
 
 async fn a_lease_of_no_more_than_asked_takes_the_oldest(store: AnyStore) {
-    let channel = messages(&store, 3).await;
-    for seq in 1..=3 {
-        enqueue(&store, channel, [seq]).await;
-        a_later_moment().await;
-    }
-    let seqs = async |limit| {
+    let channels = jobs_in_turn(&store, 3).await;
+    let take = async |limit| {
         let jobs = store.lease_pushes(limit, LONG).await.unwrap();
-        jobs.iter().map(|job| job.push.as_ref().unwrap().entry.seq).collect::<Vec<_>>()
+        jobs.into_iter().map(|job| job.push.unwrap().entry.channel_id).collect::<Vec<_>>()
     };
-    assert_eq!((seqs(2).await, seqs(2).await, seqs(2).await), (vec![1, 2], vec![3], vec![]));
+    assert_eq!((take(2).await, take(2).await), (channels[..2].to_vec(), channels[2..].to_vec()));
+    assert!(take(2).await.is_empty());
 }
 
 async fn workers_beside_each_other_take_each_job_once(store: AnyStore) {
-    let channel = messages(&store, 60).await;
-    assert_eq!(enqueue(&store, channel, 1..=60).await, 60);
+    for _ in 0..60 {
+        let channel = messages(&store, 1).await;
+        enqueue(&store, channel, [1]).await;
+    }
     let taken = join_all((0..8).map(|_| store.lease_pushes(10, LONG))).await;
     let mut taken: Vec<i64> = taken.into_iter().flat_map(|jobs| ids(&jobs.unwrap())).collect();
     // Postgres passes over what another worker is taking, so that some may be left for the next call.
@@ -121,28 +160,45 @@ async fn workers_beside_each_other_take_each_job_once(store: AnyStore) {
 }
 
 async fn a_job_that_is_finished_or_has_failed_does_not_come_back(store: AnyStore) {
-    let channel = messages(&store, 4).await;
-    enqueue(&store, channel, 1..=4).await;
-    let jobs = ids(&store.lease_pushes(9, Duration::ZERO).await.unwrap());
-    store.finish_pushes(&jobs[..2]).await.unwrap();
-    store.finish_pushes(&[]).await.unwrap();
-    store.finish_pushes(&[i64::MAX]).await.unwrap();
-    store.fail_push(jobs[2], "it's over").await.unwrap();
-    assert_eq!(ids(&store.lease_pushes(9, Duration::ZERO).await.unwrap()), jobs[3..]);
-    // A failed job is kept, and keeps its place; a finished one is forgotten.
-    assert_eq!(enqueue(&store, channel, 1..=4).await, 2);
+    let channels = jobs_in_turn(&store, 3).await;
+    let jobs = ids(&store.lease_pushes(9, AT_ONCE).await.unwrap());
+    store.finish_push(jobs[0], 1, AT_ONCE).await.unwrap();
+    store.finish_push(i64::MAX, 1, AT_ONCE).await.unwrap();
+    store.fail_push(jobs[1], "it's over").await.unwrap();
+    assert_eq!(ids(&store.lease_pushes(9, AT_ONCE).await.unwrap()), jobs[2..]);
+    // Both are kept: what has been told, or given up, is not told again.
+    for channel in channels {
+        assert_eq!(enqueue(&store, channel, [1]).await, 0);
+    }
+    // Nor does a verdict that comes late begin anything.
+    store.postpone_push(jobs[0], AT_ONCE, false).await.unwrap();
+    store.postpone_push(jobs[1], AT_ONCE, true).await.unwrap();
+    store.fail_push(jobs[0], "late").await.unwrap();
+    store.finish_push(jobs[1], 1, AT_ONCE).await.unwrap();
+    assert_eq!(ids(&store.lease_pushes(9, AT_ONCE).await.unwrap()), jobs[2..]);
 }
 
 async fn a_job_that_is_postponed_comes_back_when_its_pause_ends(store: AnyStore) {
-    let channel = messages(&store, 2).await;
-    enqueue(&store, channel, 1..=2).await;
+    jobs_in_turn(&store, 2).await;
     let jobs = ids(&store.lease_pushes(9, LONG).await.unwrap());
     let postponed = Instant::now();
-    store.postpone_push(jobs[0], SHORT).await.unwrap();
-    store.postpone_push(jobs[1], LONG).await.unwrap();
+    store.postpone_push(jobs[0], SHORT, false).await.unwrap();
+    store.postpone_push(jobs[1], LONG, false).await.unwrap();
     let back = lease_again(&store).await;
     assert!(postponed.elapsed() >= SHORT);
     assert_eq!((ids(&back), back[0].attempts), (vec![jobs[0]], 2));
+}
+
+async fn an_attempt_may_be_left_uncounted(store: AnyStore) {
+    let channel = messages(&store, 1).await;
+    enqueue(&store, channel, [1]).await;
+    let mut attempts = Vec::new();
+    for uncounted in [true, true, false, true, false] {
+        let job = store.lease_pushes(9, LONG).await.unwrap().remove(0);
+        attempts.push(job.attempts);
+        store.postpone_push(job.id, AT_ONCE, uncounted).await.unwrap();
+    }
+    assert_eq!(attempts, [1, 1, 1, 2, 2]);
 }
 
 async fn a_push_reads_its_entry_channel_target_and_what_is_unread(store: AnyStore) {
@@ -157,8 +213,8 @@ async fn a_push_reads_its_entry_channel_target_and_what_is_unread(store: AnyStor
     let foreign = group(&store, &["alice", "carol"]).await;
     send(&store, foreign, "alice", "not bob's").await;
     device(&store, "carol", "web").await;
-    let pushes = [(user("bob"), channel, entry.seq), (user("bob"), direct, 2), (user("carol"), direct, 1)];
-    assert_eq!(store.enqueue_pushes(&pushes).await.unwrap(), 3);
+    let pushes = [wanted("bob", channel, entry.seq), wanted("bob", direct, 2), wanted("carol", direct, 1)];
+    assert_eq!(store.enqueue_pushes(&pushes, AT_ONCE).await.unwrap(), 3);
 
     let jobs = store.lease_pushes(9, LONG).await.unwrap();
 
@@ -168,6 +224,7 @@ async fn a_push_reads_its_entry_channel_target_and_what_is_unread(store: AnyStor
             let push = job.push.unwrap();
             assert!(matches!(push.platform, DevicePlatform::Ios) && push.target_version == 1);
             let DeviceTarget::Installation(target) = push.target else { panic!("not what was registered") };
+            assert_eq!((push.messages, job.seq), (1, push.entry.seq));
             (target, push.channel_name, push.unread_total, json(&push.entry))
         })
         .collect();
@@ -182,12 +239,12 @@ async fn a_push_reads_its_entry_channel_target_and_what_is_unread(store: AnyStor
 }
 
 async fn a_push_reads_what_is_true_when_it_is_taken(store: AnyStore) {
-    let channel = messages(&store, 2).await;
-    enqueue(&store, channel, [1]).await;
+    let channel = messages(&store, 4).await;
+    enqueue(&store, channel, 1..=4).await;
     let read = async || {
-        let push = store.lease_pushes(9, Duration::ZERO).await.unwrap().remove(0).push.unwrap();
+        let push = store.lease_pushes(9, AT_ONCE).await.unwrap().remove(0).push.unwrap();
         let DeviceTarget::Registration(target) = push.target else { panic!("the old target") };
-        (target, push.target_version, push.channel_name, push.unread_total)
+        (target, push.target_version, push.channel_name, push.messages, push.unread_total)
     };
     for (version, target) in [(2, "t-1"), (3, "t-2")] {
         let (bob, phone) = (user("bob"), "phone".parse().unwrap());
@@ -196,36 +253,52 @@ async fn a_push_reads_what_is_true_when_it_is_taken(store: AnyStore) {
         store.rename(channel, &user("alice"), false, &format!("crew {version}")).await.unwrap();
         store.mark_read(channel, &bob, version - 1).await.unwrap();
         let DeviceTarget::Registration(target) = target else { unreachable!() };
-        assert_eq!(read().await, (target, version, Some(format!("crew {version}")), 3 - version));
+        let unread = 5 - version;
+        assert_eq!(read().await, (target, version, Some(format!("crew {version}")), unread, unread));
     }
 }
 
 async fn a_push_for_who_has_left_or_a_device_that_is_gone_has_nothing_to_push(store: AnyStore) {
     let channel = messages(&store, 1).await;
-    device(&store, "bob", "deleted").await;
+    device(&store, "bob", "moved").await;
     device(&store, "bob", "disabled").await;
+    device(&store, "carol", "phone").await;
+    store.add_members(channel, &user("alice"), false, &users(&["carol"])).await.unwrap();
+    enqueue(&store, channel, [1]).await;
     let missing = 99;
-    enqueue(&store, channel, [1, missing]).await;
-    store.delete_device(&user("bob"), &"deleted".parse().unwrap()).await.unwrap();
-    store.disable_device(&user("bob"), &"disabled".parse().unwrap(), 1, "UNREGISTERED").await.unwrap();
+    store.enqueue_pushes(&[wanted("carol", channel, missing)], AT_ONCE).await.unwrap();
+    let target = DeviceTarget::Installation("bob-moved".to_owned());
+    let (mallory, bob) = (user("mallory"), user("bob"));
+    store.put_device(&mallory, &"moved".parse().unwrap(), DevicePlatform::Ios, &target, 9).await.unwrap();
+    store.disable_device(&bob, &"disabled".parse().unwrap(), 1, "UNREGISTERED").await.unwrap();
     let live = async || {
-        let jobs = store.lease_pushes(99, Duration::ZERO).await.unwrap();
-        assert_eq!(jobs.len(), 6);
+        let jobs = store.lease_pushes(99, AT_ONCE).await.unwrap();
+        assert_eq!(jobs.len(), 4);
         jobs.into_iter()
             .filter(|job| job.push.is_some())
-            .map(|job| job.device_id.to_string())
+            .map(|job| format!("{} {}", job.user_id, job.device_id))
             .collect::<Vec<_>>()
     };
-    assert_eq!(live().await, ["phone"]);
-    store.remove_member(channel, &user("alice"), false, &user("bob")).await.unwrap();
+    assert_eq!(live().await, ["bob phone"]);
+    store.remove_member(channel, &user("alice"), false, &bob).await.unwrap();
     assert!(live().await.is_empty());
 }
 
-async fn the_id_of_a_finished_job_is_not_given_again(store: AnyStore) {
+async fn a_device_that_is_deleted_takes_its_jobs_along(store: AnyStore) {
+    let channel = messages(&store, 1).await;
+    device(&store, "bob", "tablet").await;
+    assert_eq!(enqueue(&store, channel, [1]).await, 2);
+    assert!(store.delete_device(&user("bob"), &"phone".parse().unwrap()).await.unwrap());
+    let jobs = store.lease_pushes(9, AT_ONCE).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.device_id.as_str()).collect::<Vec<_>>(), ["tablet"]);
+}
+
+async fn the_id_of_a_job_that_is_gone_is_not_given_again(store: AnyStore) {
     let channel = messages(&store, 2).await;
     enqueue(&store, channel, [1]).await;
     let first = ids(&store.lease_pushes(9, LONG).await.unwrap());
-    store.finish_pushes(&first).await.unwrap();
+    store.delete_device(&user("bob"), &"phone".parse().unwrap()).await.unwrap();
+    device(&store, "bob", "phone").await;
     enqueue(&store, channel, [2]).await;
     let second = ids(&store.lease_pushes(9, LONG).await.unwrap());
     assert!(second[0] > first[0], "{second:?} after {first:?}");

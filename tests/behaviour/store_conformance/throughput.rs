@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use api_server::store::OutboxId;
+
 use super::{AnyStore, draft, group};
 
 const SENDERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -24,7 +26,7 @@ async fn measure(name: &str, store: &AnyStore, batch_size: usize, channels: usiz
             })
             .collect();
         let batch_started = Instant::now();
-        appender.append(&batch.iter().collect::<Vec<_>>()).await.unwrap();
+        appender.append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
         longest = longest.max(batch_started.elapsed());
         sent += batch_size;
     }

@@ -70,6 +70,7 @@ fn encode(push: &Push, body: &str, ttl: Duration, now: SystemTime) -> Vec<u8> {
             "seq": push.seq.to_string(),
             "messageId": push.message_id,
             "senderId": push.sender_id,
+            "messages": push.messages.to_string(),
             "unread": unread.to_string(),
         }),
         // The tag replaces the channel's notification on the screen. No collapse_key: FCM keeps only four different
@@ -122,6 +123,7 @@ mod tests {
             seq: i64::MAX,
             message_id: EntryId::generate(),
             sender_id: alice,
+            messages: i64::MAX,
             unread: i64::MAX,
         }
     }

@@ -32,7 +32,7 @@ pub(super) fn verdict(status: u16, retry_after: Option<Duration>, body: &[u8]) -
         (200..=299, _) => PushOutcome::Sent,
         (403, "SENDER_ID_MISMATCH") => PushOutcome::TargetGone(reason("sender_id_mismatch")),
         (404, "UNREGISTERED") => PushOutcome::TargetGone(reason("unregistered")),
-        (401, "THIRD_PARTY_AUTH_ERROR") => PushOutcome::OurFault(reason("third_party_auth_error")),
+        (401, "THIRD_PARTY_AUTH_ERROR") => PushOutcome::PlatformFault(reason("third_party_auth_error")),
         (401, _) => return Verdict::AccessTokenRefused(reason("access_token_refused")),
         (403, _) => PushOutcome::OurFault(reason("permission_denied")),
         (404, _) => PushOutcome::OurFault(reason("not_found")),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Postgres;
 use crate::store::columns::Moment;
 use crate::store::rows::{corrupt, raw_json};
-use crate::store::{Appender, Draft, StoreError, Verdict};
+use crate::store::{Appender, Draft, OutboxId, StoreError, Verdict};
 
 /// Beyond the statement's own limit: reached only when the server does not even report that.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
@@ -44,12 +44,12 @@ impl AppendConnection {
 
 #[async_trait]
 impl Appender for AppendConnection {
-    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
+    async fn append(&mut self, outbox: OutboxId, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.store.pool.acquire().await?,
         };
-        match timeout(ANSWER_LIMIT, run(&mut connection, drafts)).await {
+        match timeout(ANSWER_LIMIT, run(&mut connection, outbox, self.store.owner, drafts)).await {
             Ok(Ok(rows)) => {
                 self.connection = Some(connection);
                 verdicts(drafts, rows)
@@ -72,13 +72,15 @@ impl Appender for AppendConnection {
 
 async fn run(
     connection: &mut PoolConnection<PgDriver>,
+    outbox: OutboxId,
+    owner: Uuid,
     drafts: &[&Draft],
 ) -> Result<Vec<VerdictRow>, StoreError> {
     let column = |value: fn(&Draft) -> &str| drafts.iter().map(|draft| value(draft)).collect::<Vec<&str>>();
     let optional =
         |value: fn(&Draft) -> Option<&str>| drafts.iter().map(|draft| value(draft)).collect::<Vec<_>>();
     let uuids = |value: fn(&Draft) -> Uuid| drafts.iter().map(|draft| value(draft)).collect::<Vec<Uuid>>();
-    Ok(sqlx::query_as("SELECT * FROM append_messages($1, $2, $3, $4, $5, $6, $7)")
+    Ok(sqlx::query_as("SELECT * FROM append_messages($1, $2, $3, $4, $5, $6, $7, $8, $9)")
         .bind(uuids(|draft| draft.channel_id.0))
         .bind(column(|draft| draft.sender_id.as_str()))
         .bind(uuids(|draft| draft.entry_id.0))
@@ -86,6 +88,8 @@ async fn run(
         .bind(column(|draft| &draft.content))
         .bind(optional(|draft| draft.metadata.as_deref().map(serde_json::value::RawValue::get)))
         .bind(optional(|draft| draft.client_message_id.as_ref().map(shared_types::ClientMessageId::as_str)))
+        .bind(outbox.0)
+        .bind(owner)
         .fetch_all(&mut **connection)
         .await?)
 }

@@ -135,7 +135,7 @@ impl ChannelStore for Postgres {
             return Ok(Change::Unchanged);
         }
         let body = EntryBody::ChannelRenamed { name: name.to_owned() };
-        let committed = append_change(&mut transaction, channel, caller, body, 0).await?;
+        let committed = append_change(&mut transaction, self.owner, channel, caller, body, 0).await?;
         transaction.commit().await?;
         Ok(Change::Committed(committed))
     }

@@ -77,12 +77,22 @@ impl DeviceStore for Postgres {
     }
 
     async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
-        let deleted = sqlx::query("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
-            .bind(user.as_str())
-            .bind(device.as_str())
-            .execute(&self.pool)
-            .await?;
-        Ok(deleted.rows_affected() > 0)
+        // Its jobs are locked in the order in which pushes are enqueued.
+        let deleted: i64 = sqlx::query_scalar(
+            "WITH deleted AS (
+                 DELETE FROM devices WHERE user_id = $1 AND device_id = $2 RETURNING 1
+             ), locked AS MATERIALIZED (
+                 SELECT id FROM push_jobs WHERE user_id = $1 AND device_id = $2 ORDER BY channel_id FOR UPDATE
+             ), forgotten AS (
+                 DELETE FROM push_jobs WHERE id IN (SELECT id FROM locked)
+             )
+             SELECT count(*) FROM deleted",
+        )
+        .bind(user.as_str())
+        .bind(device.as_str())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(deleted > 0)
     }
 
     async fn disable_device(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Postgres;
 use crate::store::columns::Moment;
 use crate::store::rows::{EntryRow, change_columns, entries, entry_columns, page};
-use crate::store::{Committed, EntryStore, Page, StoreError, Window};
+use crate::store::{Committed, EntryStore, OutboxId, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
 
@@ -106,18 +106,20 @@ impl Postgres {
     }
 }
 
-/// Appends an entry that is no message, within the transaction that changes what it tells of. The channel's row
-/// is locked by the caller; `version` is how much the membership's version grows.
+/// Appends an entry that is no message, and the intent to deliver it, within the transaction that changes what it
+/// tells of. The channel's row is locked by the caller; `version_step` is how much the membership's version grows.
 pub(super) async fn append_change(
     connection: &mut PgConnection,
+    owner: Uuid,
     channel: ChannelId,
     sender: &UserId,
     body: EntryBody,
     version_step: i64,
 ) -> Result<Committed, StoreError> {
+    // Never back, as with messages: a clock may be set back.
     let row = sqlx::query(
         "UPDATE channels SET last_seq = last_seq + 1, membership_version = membership_version + $2,
-                             updated_at = date_trunc('milliseconds', clock_timestamp())
+                             updated_at = greatest(updated_at, date_trunc('milliseconds', clock_timestamp()))
          WHERE id = $1 RETURNING last_seq, membership_version, updated_at",
     )
     .bind(channel.0)
@@ -133,8 +135,13 @@ pub(super) async fn append_change(
         body,
     };
     let (content, user_ids) = change_columns(&entry.body);
+    let outbox = OutboxId::generate();
     sqlx::query(
-        "INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, content, user_ids)
+        "WITH intended AS (
+             INSERT INTO outbox (id, owner, written_at, channel_ids, first_seqs, last_seqs)
+             VALUES ($9, $10, $6, ARRAY[$1], ARRAY[$2], ARRAY[$2])
+         )
+         INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, content, user_ids)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(channel.0)
@@ -145,7 +152,9 @@ pub(super) async fn append_change(
     .bind(Moment(entry.created_at))
     .bind(content)
     .bind(user_ids)
+    .bind(outbox.0)
+    .bind(owner)
     .execute(connection)
     .await?;
-    Ok(Committed { entry, membership_version: row.try_get("membership_version")? })
+    Ok(Committed { entry, membership_version: row.try_get("membership_version")?, outbox })
 }

@@ -2,8 +2,10 @@
 
 mod append;
 mod channels;
+mod cursors;
 mod devices;
 mod entries;
+mod outbox;
 mod participants;
 mod push_jobs;
 
@@ -13,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
+use uuid::Uuid;
 
 use super::{Appender, Store, StoreError};
 
@@ -27,10 +30,11 @@ const LOCK_LIMIT: &str = "3s";
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
 
-/// A handle to the database; clones share the pool.
+/// A handle to the database; clones share the pool, and are one owner of what they leave in the outbox.
 #[derive(Clone)]
 pub struct Postgres {
     pool: PgPool,
+    owner: Uuid,
 }
 
 impl Postgres {
@@ -40,7 +44,7 @@ impl Postgres {
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_LIMIT)
             .connect_lazy_with(connect_options(database_url)?);
-        Ok(Self { pool })
+        Ok(Self { pool, owner: Uuid::now_v7() })
     }
 }
 

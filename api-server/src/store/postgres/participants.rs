@@ -1,14 +1,22 @@
 //! Participants: who is in a channel, in which role, and how far each has read.
 
+use std::collections::{HashMap, HashSet};
+
 use async_trait::async_trait;
+use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::entries::append_change;
-use crate::store::rows::{MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, parsed};
-use crate::store::{Change, Member, ParticipantStore, Participants, Role, Standing, StoreError, roles};
+use crate::store::rows::{
+    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, parsed,
+};
+use crate::store::{
+    Change, Member, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing, StoreError,
+    roles,
+};
 
 #[async_trait]
 impl ParticipantStore for Postgres {
@@ -83,7 +91,7 @@ impl ParticipantStore for Postgres {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
         }
         let body = EntryBody::MemberJoined { user_ids: added };
-        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        let committed = append_change(&mut transaction, self.owner, channel, caller, body, 1).await?;
         transaction.commit().await?;
         Ok(Change::Committed(committed))
     }
@@ -105,6 +113,13 @@ impl ParticipantStore for Postgres {
             Ok(removed) => removed,
             Err(denial) => return Ok(denial.into()),
         };
+        if removed == Role::Owner {
+            // One row is deleted and another one may be promoted: locked in the order in which acks lock them.
+            sqlx::query("SELECT 1 FROM participants WHERE channel_id = $1 ORDER BY user_id FOR UPDATE")
+                .bind(channel.0)
+                .execute(&mut *transaction)
+                .await?;
+        }
         sqlx::query("DELETE FROM participants WHERE channel_id = $1 AND user_id = $2")
             .bind(channel.0)
             .bind(user.as_str())
@@ -114,7 +129,7 @@ impl ParticipantStore for Postgres {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
         }
         let body = EntryBody::MemberLeft { user_ids: vec![user.clone()] };
-        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        let committed = append_change(&mut transaction, self.owner, channel, caller, body, 1).await?;
         transaction.commit().await?;
         Ok(Change::Committed(committed))
     }
@@ -157,22 +172,26 @@ impl ParticipantStore for Postgres {
         channel: ChannelId,
         user: &UserId,
         seq: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
-        // The row is written only when the cursor moves; the other branch reads it as it was when the statement
-        // began. Had another device moved it on since, it stands at `seq` at least.
-        Ok(sqlx::query_scalar(
-            "WITH moved AS (
-                 UPDATE participants SET read_seq = $3 WHERE channel_id = $1 AND user_id = $2 AND read_seq < $3
-                 RETURNING read_seq
-             )
-             SELECT greatest(p.read_seq, (SELECT read_seq FROM moved), $3) FROM participants p
-             WHERE p.channel_id = $1 AND p.user_id = $2",
+    ) -> Result<Option<ReadCursor>, StoreError> {
+        self.move_read_cursor(channel, user, seq).await
+    }
+
+    async fn acknowledge(&self, acks: &[Ack]) -> Result<Vec<MovedCursor>, StoreError> {
+        self.move_delivered_cursors(acks).await
+    }
+
+    async fn memberships(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
+        let rows: Vec<(String, Uuid, Seq)> = sqlx::query_as(
+            "SELECT p.user_id, c.id, c.last_seq FROM participants p JOIN channels c ON c.id = p.channel_id
+             WHERE p.user_id = ANY ($1) ORDER BY c.updated_at DESC, c.id DESC",
         )
-        .bind(channel.0)
-        .bind(user.as_str())
-        .bind(seq)
-        .fetch_optional(&self.pool)
-        .await?)
+        .bind(users.iter().map(UserId::as_str).collect::<Vec<_>>())
+        .fetch_all(&self.pool)
+        .await?;
+        by_user(rows)
     }
 }
 
@@ -214,8 +233,8 @@ pub(super) async fn insert_participants(
     // The statement's moment, after the lock: one for all of them, where `clock_timestamp()` is asked for each row
     // and the next millisecond may begin between two.
     let inserted: Vec<String> = sqlx::query_scalar(
-        "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
-         SELECT $1, m.user_id, m.role, date_trunc('milliseconds', statement_timestamp()), $4, $4
+        "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, delivered_seq, read_seq)
+         SELECT $1, m.user_id, m.role, date_trunc('milliseconds', statement_timestamp()), $4, $4, $4
          FROM unnest($2::text[], $3::text[]) AS m (user_id, role)
          ON CONFLICT DO NOTHING RETURNING user_id",
     )
@@ -225,7 +244,7 @@ pub(super) async fn insert_participants(
     .bind(joined_seq)
     .fetch_all(connection)
     .await?;
-    let mut inserted: std::collections::HashSet<String> = inserted.into_iter().collect();
+    let mut inserted: HashSet<String> = inserted.into_iter().collect();
     // Taken out of the set, so that a user who is named twice is answered once.
     Ok(members.iter().map(|(user, _)| user).filter(|user| inserted.remove(user.as_str())).cloned().collect())
 }

@@ -1,50 +1,93 @@
 //! Push jobs: made by the fan-out, taken under a lease, ended or put off.
 
-use async_trait::async_trait;
 use std::time::Duration;
 
-use shared_types::{ChannelId, Seq, UserId};
-use uuid::Uuid;
+use async_trait::async_trait;
+use shared_types::Seq;
 
 use super::Postgres;
 use crate::store::rows::{EntryRow, JobRow, entry_columns, jobs};
-use crate::store::{PushJob, PushJobStore, StoreError};
+use crate::store::{PushJob, PushJobStore, PushWanted, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
+/// Two steps of a statement that has a step `settled (user_id, channel_id, seq)`: what waits to be told up to `seq`
+/// needs not be told any more. Rows are locked in one order, the same as in `enqueue_pushes`.
+pub(super) const CANCEL_SETTLED: &str = "
+    told AS MATERIALIZED (
+        SELECT j.id, s.seq FROM (SELECT * FROM settled ORDER BY user_id COLLATE \"C\", channel_id) s
+        JOIN LATERAL (
+            SELECT w.id FROM push_jobs w
+            WHERE w.user_id = s.user_id AND w.channel_id = s.channel_id AND w.due_at IS NOT NULL AND w.first_seq <= s.seq
+            ORDER BY w.device_id FOR NO KEY UPDATE
+        ) j ON true
+    ), cancelled AS (
+        UPDATE push_jobs j
+        SET first_seq = greatest(j.first_seq, told.seq + 1),
+            settled_seq = greatest(j.settled_seq, least(j.seq, told.seq)),
+            due_at = CASE WHEN j.seq > told.seq THEN j.due_at END
+        FROM told WHERE j.id = told.id AND j.due_at IS NOT NULL
+    )";
+
 #[async_trait]
 impl PushJobStore for Postgres {
-    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
-        let users: Vec<&str> = pushes.iter().map(|(user, ..)| user.as_str()).collect();
-        let channels: Vec<Uuid> = pushes.iter().map(|(_, channel, _)| channel.0).collect();
-        let seqs: Vec<i64> = pushes.iter().map(|(.., seq)| *seq).collect();
-        let inserted = sqlx::query(
-            "INSERT INTO push_jobs (user_id, device_id, channel_id, seq, due_at, created_at)
-             SELECT d.user_id, d.device_id, o.channel_id, o.seq, now(), now()
-             FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS o (user_id, channel_id, seq)
-             JOIN devices d ON d.user_id = o.user_id AND d.disabled_at IS NULL
-             ON CONFLICT DO NOTHING",
+    async fn enqueue_pushes(&self, pushes: &[PushWanted], pause: Duration) -> Result<u64, StoreError> {
+        // A row that begins to wait gets this transaction's moment, one that waits already keeps its own.
+        let begun: i64 = sqlx::query_scalar(
+            "WITH wanted AS (
+                 SELECT w.user_id, w.channel_id, min(w.seq) AS first_seq, max(w.seq) AS seq
+                 FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[])
+                     AS w (user_id, channel_id, seq, unless_delivered)
+                 JOIN participants p ON p.channel_id = w.channel_id AND p.user_id = w.user_id
+                 WHERE w.seq > p.read_seq AND NOT (w.unless_delivered AND w.seq <= p.delivered_seq)
+                 GROUP BY w.user_id, w.channel_id
+             ), waiting AS (
+                 INSERT INTO push_jobs AS j (user_id, device_id, channel_id, first_seq, seq, due_at, created_at)
+                 SELECT d.user_id, d.device_id, w.channel_id, w.first_seq, w.seq,
+                        now() + make_interval(secs => $5), now()
+                 FROM wanted w JOIN devices d ON d.user_id = w.user_id AND d.disabled_at IS NULL
+                 ORDER BY d.user_id, w.channel_id, d.device_id
+                 ON CONFLICT (user_id, channel_id, device_id) DO UPDATE SET
+                     first_seq = CASE WHEN j.due_at IS NULL THEN greatest(excluded.first_seq, j.settled_seq + 1)
+                                 ELSE least(j.first_seq, greatest(excluded.first_seq, j.settled_seq + 1)) END,
+                     seq = greatest(j.seq, excluded.seq),
+                     created_at = CASE WHEN j.due_at IS NULL THEN excluded.created_at ELSE j.created_at END,
+                     attempts = CASE WHEN j.due_at IS NULL THEN 0 ELSE j.attempts END,
+                     due_at = coalesce(j.due_at, excluded.due_at),
+                     failed_at = NULL, failed_reason = NULL
+                 WHERE excluded.seq > j.settled_seq
+                   AND (j.due_at IS NULL OR excluded.seq > j.seq
+                        OR greatest(excluded.first_seq, j.settled_seq + 1) < j.first_seq)
+                 RETURNING j.created_at
+             )
+             SELECT count(*) FROM waiting WHERE created_at = now()",
         )
-        .bind(users)
-        .bind(channels)
-        .bind(seqs)
-        .execute(&self.pool)
+        .bind(pushes.iter().map(|push| push.user_id.as_str()).collect::<Vec<_>>())
+        .bind(pushes.iter().map(|push| push.channel_id.0).collect::<Vec<_>>())
+        .bind(pushes.iter().map(|push| push.seq).collect::<Vec<_>>())
+        .bind(pushes.iter().map(|push| push.unless_delivered).collect::<Vec<_>>())
+        .bind(pause.as_secs_f64())
+        .fetch_one(&self.pool)
         .await?;
-        Ok(inserted.rows_affected())
+        Ok(begun.unsigned_abs())
     }
 
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         let rows: Vec<JobRow> = sqlx::query_as(
             "WITH due AS (
-                 SELECT id FROM push_jobs WHERE failed_at IS NULL AND due_at <= now()
+                 SELECT id FROM push_jobs WHERE due_at <= now()
                  ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
              ), leased AS (
-                 UPDATE push_jobs j SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1
+                 UPDATE push_jobs j SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1,
+                     leased_seq = seq
                  FROM due WHERE j.id = due.id RETURNING j.*
              )
              SELECT l.id AS job_id, l.user_id AS job_user_id, l.device_id, l.attempts, l.created_at AS job_created_at,
                     l.channel_id AS job_channel_id, l.seq AS job_seq,
                     d.platform, d.installation_id, d.registration_token, d.target_version, c.name AS channel_name,
+                    (SELECT count(*) FROM entries e
+                     WHERE e.channel_id = l.channel_id AND e.seq BETWEEN l.first_seq AND l.seq AND e.seq > p.read_seq
+                       AND e.type = 'message' AND e.sender_id <> l.user_id) AS messages,
                     (SELECT sum(unread.messages)::bigint FROM participants mine
                      CROSS JOIN LATERAL (
                          SELECT count(*) AS messages FROM entries u
@@ -53,7 +96,8 @@ impl PushJobStore for Postgres {
                      ) unread
                      WHERE mine.user_id = l.user_id) AS unread_total
              FROM leased l
-             LEFT JOIN participants p ON p.channel_id = l.channel_id AND p.user_id = l.user_id
+             LEFT JOIN participants p
+                    ON p.channel_id = l.channel_id AND p.user_id = l.user_id AND p.read_seq < l.seq
              LEFT JOIN devices d ON d.user_id = p.user_id AND d.device_id = l.device_id AND d.disabled_at IS NULL
              LEFT JOIN channels c ON c.id = l.channel_id
              ORDER BY l.id",
@@ -66,26 +110,51 @@ impl PushJobStore for Postgres {
         jobs(rows, entries)
     }
 
-    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM push_jobs WHERE id = ANY ($1)").bind(jobs).execute(&self.pool).await?;
+    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE push_jobs SET settled_seq = greatest(settled_seq, $2), first_seq = greatest(first_seq, $2 + 1),
+                 attempts = 0, created_at = CASE WHEN seq > $2 THEN now() ELSE created_at END,
+                 due_at = CASE WHEN seq > $2 AND due_at IS NOT NULL THEN now() + make_interval(secs => $3) END
+             WHERE id = $1",
+        )
+        .bind(job)
+        .bind(seq)
+        .bind(pause.as_secs_f64())
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
-    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET due_at = now() + make_interval(secs => $2) WHERE id = $1")
-            .bind(job)
-            .bind(pause.as_secs_f64())
-            .execute(&self.pool)
-            .await?;
+    async fn postpone_push(&self, job: i64, pause: Duration, uncounted: bool) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE push_jobs SET due_at = now() + make_interval(secs => $2),
+                 attempts = CASE WHEN $3 THEN greatest(attempts - 1, 0) ELSE attempts END
+             WHERE id = $1 AND due_at IS NOT NULL",
+        )
+        .bind(job)
+        .bind(pause.as_secs_f64())
+        .bind(uncounted)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
     async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET failed_at = now(), failed_reason = $2 WHERE id = $1")
-            .bind(job)
-            .bind(reason)
-            .execute(&self.pool)
-            .await?;
+        // What has come since it was taken has not been tried: that waits on, as after a push that was made.
+        sqlx::query(
+            "UPDATE push_jobs SET settled_seq = greatest(settled_seq, leased_seq),
+                 first_seq = greatest(first_seq, leased_seq + 1),
+                 attempts = CASE WHEN seq > leased_seq THEN 0 ELSE attempts END,
+                 created_at = CASE WHEN seq > leased_seq THEN now() ELSE created_at END,
+                 due_at = CASE WHEN seq > leased_seq THEN now() END,
+                 failed_at = CASE WHEN seq > leased_seq THEN NULL ELSE now() END,
+                 failed_reason = CASE WHEN seq > leased_seq THEN NULL ELSE $2 END
+             WHERE id = $1 AND due_at IS NOT NULL",
+        )
+        .bind(job)
+        .bind(reason)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 }

@@ -1,20 +1,23 @@
 //! Rows of `participants`.
 
-use shared_types::{ChannelId, Seq};
+use std::collections::HashMap;
+
+use shared_types::{ChannelId, Seq, UserId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::parsed;
 use crate::store::columns::Moment;
-use crate::store::{Member, Participant, Participants, Standing, StoreError};
+use crate::store::{Member, MovedCursor, Participant, Participants, Standing, StoreError};
 
-pub(in crate::store) const MEMBER_COLUMNS: &str = "user_id, role, joined_at, read_seq";
+pub(in crate::store) const MEMBER_COLUMNS: &str = "user_id, role, joined_at, delivered_seq, read_seq";
 
 #[derive(FromRow)]
 pub(in crate::store) struct MemberRow {
     user_id: String,
     role: String,
     joined_at: Moment,
+    delivered_seq: Seq,
     read_seq: Seq,
 }
 
@@ -26,6 +29,7 @@ impl TryFrom<MemberRow> for Member {
             user_id: parsed(row.user_id)?,
             role: parsed(row.role)?,
             joined_at: row.joined_at.0,
+            delivered_seq: row.delivered_seq,
             read_seq: row.read_seq,
         })
     }
@@ -69,6 +73,33 @@ pub(in crate::store) fn by_channel(
                 Participants { version: row.membership_version, members: vec![participant] },
             )),
         }
+    }
+    Ok(found)
+}
+
+/// Rows of user, channel, `seq` and membership version.
+pub(in crate::store) fn moved_cursors(
+    rows: Vec<(String, Uuid, Seq, i64)>,
+) -> Result<Vec<MovedCursor>, StoreError> {
+    rows.into_iter()
+        .map(|(user_id, channel_id, seq, membership_version)| {
+            Ok(MovedCursor {
+                user_id: parsed(user_id)?,
+                channel_id: ChannelId(channel_id),
+                seq,
+                membership_version,
+            })
+        })
+        .collect()
+}
+
+/// Rows of user, channel and last `seq`; each user's stay in their order.
+pub(in crate::store) fn by_user(
+    rows: Vec<(String, Uuid, Seq)>,
+) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
+    let mut found: HashMap<UserId, Vec<(ChannelId, Seq)>> = HashMap::new();
+    for (user, channel, last_seq) in rows {
+        found.entry(parsed(user)?).or_default().push((ChannelId(channel), last_seq));
     }
     Ok(found)
 }

@@ -4,6 +4,7 @@ mod channel;
 mod device;
 mod entry;
 mod member;
+mod outbox;
 mod push_job;
 
 use serde_json::value::RawValue;
@@ -13,7 +14,10 @@ use super::{ChannelKind, DevicePlatform, Role, StoreError};
 pub(super) use channel::{CHANNEL_VIEW, ViewRow, views};
 pub(super) use device::{DEVICE_COLUMNS, DeviceRow, target_columns};
 pub(super) use entry::{EntryRow, change_columns, entries, entry_columns, page};
-pub(super) use member::{MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel};
+pub(super) use member::{
+    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, moved_cursors,
+};
+pub(super) use outbox::{CommittedRow, committed};
 pub(super) use push_job::{JobRow, jobs};
 
 /// An identifier that was valid when it was written.

@@ -12,9 +12,10 @@ use tokio::time::timeout;
 
 use super::Sqlite;
 use super::ids::hex;
+use super::outbox::intend;
 use crate::store::columns::Moment;
 use crate::store::rows::{EntryRow, corrupt, entry_columns};
-use crate::store::{Appender, Draft, StoreError, Verdict};
+use crate::store::{Appender, Draft, OutboxId, StoreError, Verdict};
 
 /// A disk that takes longer is stuck; nobody waits for it without end.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
@@ -32,6 +33,8 @@ pub(super) struct FileAppender {
 
 /// Where a channel's log ends, while the batch makes it longer.
 struct Head {
+    /// The batch's first entry.
+    first_seq: Seq,
     last_seq: Seq,
     moment: Moment,
 }
@@ -51,7 +54,7 @@ impl FileAppender {
         Self { store, judge: judge.into(), inserts: INSERTS.map(|rows| (rows, insert_of(rows).into())) }
     }
 
-    async fn run(&self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
+    async fn run(&self, outbox: OutboxId, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         let mut transaction = self.store.begin_write().await?;
         let mut heads = HashMap::new();
         let verdicts = self.judge(&mut transaction, drafts, &mut heads).await?;
@@ -68,6 +71,8 @@ impl FileAppender {
         }
         self.insert(&mut transaction, &stored).await?;
         advance(&mut transaction, &heads).await?;
+        let places = heads.iter().map(|(channel, head)| (*channel, head.first_seq, head.last_seq));
+        intend(&mut transaction, outbox, self.store.owner, places).await?;
         transaction.commit().await?;
         Ok(verdicts)
     }
@@ -108,7 +113,11 @@ impl FileAppender {
                 }
                 // A clock that is set back must not make an entry older than the one before it.
                 let moment = now.max(row.try_get("channel_updated_at")?);
-                let head = heads.entry(draft.channel_id).or_insert(Head { last_seq, moment });
+                let head = heads.entry(draft.channel_id).or_insert(Head {
+                    first_seq: last_seq + 1,
+                    last_seq,
+                    moment,
+                });
                 head.last_seq += 1;
                 Ok(Verdict::Stored {
                     entry: entry(draft, head),
@@ -155,9 +164,9 @@ impl FileAppender {
 
 #[async_trait]
 impl Appender for FileAppender {
-    async fn append(&mut self, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
+    async fn append(&mut self, outbox: OutboxId, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         // An unfinished transaction is rolled back, on the connection's own thread, when its future is dropped.
-        match timeout(ANSWER_LIMIT, self.run(drafts)).await {
+        match timeout(ANSWER_LIMIT, self.run(outbox, drafts)).await {
             Ok(verdicts) => verdicts,
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }

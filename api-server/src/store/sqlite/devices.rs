@@ -70,11 +70,18 @@ impl DeviceStore for Sqlite {
     }
 
     async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError> {
+        let mut transaction = self.begin_write().await?;
+        sqlx::query("DELETE FROM push_jobs WHERE user_id = $1 AND device_id = $2")
+            .bind(user.as_str())
+            .bind(device.as_str())
+            .execute(&mut *transaction)
+            .await?;
         let deleted = sqlx::query("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
             .bind(user.as_str())
             .bind(device.as_str())
-            .execute(&self.writer)
+            .execute(&mut *transaction)
             .await?;
+        transaction.commit().await?;
         Ok(deleted.rows_affected() > 0)
     }
 

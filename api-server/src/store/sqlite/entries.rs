@@ -9,9 +9,10 @@ use uuid::Uuid;
 
 use super::Sqlite;
 use super::ids::json_of;
+use super::outbox::intend;
 use crate::store::columns::Moment;
 use crate::store::rows::{change_columns, entry_columns, page};
-use crate::store::{Committed, EntryStore, Page, StoreError, Window};
+use crate::store::{Committed, EntryStore, OutboxId, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
 
@@ -115,10 +116,11 @@ struct HeadRow {
     updated_at: Moment,
 }
 
-/// Appends an entry that is no message, within the transaction that changes what it tells of; `version_step` is
-/// how much the membership's version grows.
+/// Appends an entry that is no message, and the intent to deliver it, within the transaction that changes what it
+/// tells of; `version_step` is how much the membership's version grows.
 pub(super) async fn append_change(
     connection: &mut SqliteConnection,
+    owner: Uuid,
     channel: ChannelId,
     sender: &UserId,
     body: EntryBody,
@@ -156,7 +158,9 @@ pub(super) async fn append_change(
     .bind(Moment(entry.created_at))
     .bind(content)
     .bind(user_ids)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(Committed { entry, membership_version: head.membership_version })
+    let outbox = OutboxId::generate();
+    intend(connection, outbox, owner, [(channel, entry.seq, entry.seq)]).await?;
+    Ok(Committed { entry, membership_version: head.membership_version, outbox })
 }

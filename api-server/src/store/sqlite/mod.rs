@@ -2,9 +2,12 @@
 
 mod append;
 mod channels;
+mod cursors;
 mod devices;
 mod entries;
 mod ids;
+mod moments;
+mod outbox;
 mod participants;
 mod push_jobs;
 
@@ -17,6 +20,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite as SqliteDriver, Transaction};
+use uuid::Uuid;
 
 use super::{Appender, Store, StoreError};
 
@@ -38,7 +42,7 @@ const WRITER_CACHE: &str = "-16384";
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// A handle to the file; clones share the connections.
+/// A handle to the file; clones share the connections, and are one owner of what they leave in the outbox.
 ///
 /// SQLite has one writer at a time. Here that is one connection, for which everybody waits in a fair queue inside
 /// the process, instead of several that wait for the file's lock by sleeping and asking again.
@@ -46,6 +50,7 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlit
 pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    owner: Uuid,
 }
 
 impl Sqlite {
@@ -74,7 +79,7 @@ impl Sqlite {
         MIGRATIONS.run(&writer).await?;
         let reading = options.read_only(true).thread_name(|n| format!("sqlite-reader-{n}"));
         let readers = pool(READERS).connect_with(reading).await?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, owner: Uuid::now_v7() })
     }
 
     /// A transaction that may write from its first statement on: what it reads, nobody changes until it ends.
@@ -125,7 +130,7 @@ async fn is_clean(connection: &mut sqlx::SqliteConnection) -> Result<bool, sqlx:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ChannelStore, Draft, Role, Verdict};
+    use crate::store::{ChannelStore, Draft, OutboxId, Role, Verdict};
     use shared_types::{ChannelId, EntryId};
 
     fn draft(channel_id: ChannelId, content: &str) -> Draft {
@@ -174,10 +179,13 @@ mod tests {
         store.writer.execute(failing).await.unwrap();
         let mut appender = store.appender();
 
-        appender.append(&[&draft(channel, "good"), &draft(channel, "bad")]).await.unwrap_err();
+        appender
+            .append(OutboxId::generate(), &[&draft(channel, "good"), &draft(channel, "bad")])
+            .await
+            .unwrap_err();
 
         for seq in 1..=3 {
-            let stored = appender.append(&[&draft(channel, "bad")]).await.unwrap();
+            let stored = appender.append(OutboxId::generate(), &[&draft(channel, "bad")]).await.unwrap();
             assert!(matches!(&stored[0], Verdict::Stored { entry, .. } if entry.seq == seq), "{stored:?}");
         }
         store.close().await;

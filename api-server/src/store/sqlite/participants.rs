@@ -1,19 +1,24 @@
 //! Participants: who is in a channel, in which role, and how far each has read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
+use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqliteExecutor};
+use uuid::Uuid;
 
 use super::Sqlite;
 use super::entries::append_change;
 use super::ids::json_of;
 use crate::store::columns::Moment;
 use crate::store::rows::{
-    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, corrupt, parsed,
+    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, corrupt, parsed,
 };
-use crate::store::{Change, Member, ParticipantStore, Participants, Role, Standing, StoreError, roles};
+use crate::store::{
+    Change, Member, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing, StoreError,
+    roles,
+};
 
 #[async_trait]
 impl ParticipantStore for Sqlite {
@@ -79,7 +84,7 @@ impl ParticipantStore for Sqlite {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
         }
         let body = EntryBody::MemberJoined { user_ids: added };
-        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        let committed = append_change(&mut transaction, self.owner, channel, caller, body, 1).await?;
         transaction.commit().await?;
         Ok(Change::Committed(committed))
     }
@@ -109,7 +114,7 @@ impl ParticipantStore for Sqlite {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
         }
         let body = EntryBody::MemberLeft { user_ids: vec![user.clone()] };
-        let committed = append_change(&mut transaction, channel, caller, body, 1).await?;
+        let committed = append_change(&mut transaction, self.owner, channel, caller, body, 1).await?;
         transaction.commit().await?;
         Ok(Change::Committed(committed))
     }
@@ -151,26 +156,28 @@ impl ParticipantStore for Sqlite {
         channel: ChannelId,
         user: &UserId,
         seq: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
-        let stands_at: Option<Seq> =
-            sqlx::query_scalar("SELECT read_seq FROM participants WHERE channel_id = $1 AND user_id = $2")
-                .bind(channel.0)
-                .bind(user.as_str())
-                .fetch_optional(&self.readers)
-                .await?;
-        // Clients repeat themselves: only a cursor that moves waits for the writer.
-        if stands_at.is_none_or(|stands_at| stands_at >= seq) {
-            return Ok(stands_at);
-        }
-        Ok(sqlx::query_scalar(
-            "UPDATE participants SET read_seq = max(read_seq, $3) WHERE channel_id = $1 AND user_id = $2
-             RETURNING read_seq",
+    ) -> Result<Option<ReadCursor>, StoreError> {
+        self.move_read_cursor(channel, user, seq).await
+    }
+
+    async fn acknowledge(&self, acks: &[Ack]) -> Result<Vec<MovedCursor>, StoreError> {
+        self.move_delivered_cursors(acks).await
+    }
+
+    async fn memberships(
+        &self,
+        users: &[UserId],
+    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
+        let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let names = serde_json::to_string(&names).map_err(|error| corrupt(&format!("a user: {error}")))?;
+        let rows: Vec<(String, Uuid, Seq)> = sqlx::query_as(
+            "SELECT p.user_id, c.id, c.last_seq FROM participants p JOIN channels c ON c.id = p.channel_id
+             WHERE p.user_id IN (SELECT value FROM json_each($1)) ORDER BY c.updated_at DESC, c.id DESC",
         )
-        .bind(channel.0)
-        .bind(user.as_str())
-        .bind(seq)
-        .fetch_optional(&self.writer)
-        .await?)
+        .bind(names)
+        .fetch_all(&self.readers)
+        .await?;
+        by_user(rows)
     }
 }
 
@@ -206,8 +213,8 @@ pub(super) async fn insert_participants(
     let json = serde_json::to_string(&json).map_err(|error| corrupt(&format!("a member: {error}")))?;
     // `WHERE true` tells SQLite's parser that ON begins no join.
     let inserted: Vec<String> = sqlx::query_scalar(
-        "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
-         SELECT $1, m.value ->> 0, m.value ->> 1, $3, $4, $4 FROM json_each($2) m WHERE true
+        "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, delivered_seq, read_seq)
+         SELECT $1, m.value ->> 0, m.value ->> 1, $3, $4, $4, $4 FROM json_each($2) m WHERE true
          ON CONFLICT DO NOTHING RETURNING user_id",
     )
     .bind(channel.0)

@@ -3,50 +3,79 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use shared_types::{ChannelId, Seq, UserId};
-use sqlx::AssertSqlSafe;
+use shared_types::Seq;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::Sqlite;
 use super::ids::hex;
+use super::moments::after;
 use crate::store::columns::Moment;
 use crate::store::rows::{EntryRow, JobRow, corrupt, entry_columns, jobs};
-use crate::store::{PushJob, PushJobStore, StoreError};
+use crate::store::{PushJob, PushJobStore, PushWanted, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
+/// Which devices are to be told what, of `$1`: users, channels, seqs, and whether only what is not delivered counts.
+const WANTED: &str = "
+    SELECT p.user_id, p.channel_id, d.device_id, min(o.value ->> 2) AS first_seq, max(o.value ->> 2) AS seq
+    FROM json_each($1) o
+    JOIN participants p ON p.channel_id = unhex(o.value ->> 1) AND p.user_id = o.value ->> 0
+    JOIN devices d ON d.user_id = p.user_id AND d.disabled_at IS NULL
+    WHERE o.value ->> 2 > p.read_seq AND NOT (o.value ->> 3 AND o.value ->> 2 <= p.delivered_seq)
+    GROUP BY p.user_id, p.channel_id, d.device_id";
+
 #[async_trait]
 impl PushJobStore for Sqlite {
-    async fn enqueue_pushes(&self, pushes: &[(UserId, ChannelId, Seq)]) -> Result<u64, StoreError> {
-        let owed: Vec<_> =
-            pushes.iter().map(|(user, channel, seq)| (user.as_str(), hex(channel.0), seq)).collect();
-        let owed = serde_json::to_string(&owed).map_err(|error| corrupt(&format!("a push: {error}")))?;
-        let inserted = sqlx::query(
-            "INSERT INTO push_jobs (user_id, device_id, channel_id, seq, due_at, created_at)
-             SELECT d.user_id, d.device_id, unhex(o.value ->> 1), o.value ->> 2, $2, $2 FROM json_each($1) o
-             JOIN devices d ON d.user_id = o.value ->> 0 AND d.disabled_at IS NULL
-             WHERE true ON CONFLICT DO NOTHING",
-        )
-        .bind(owed)
-        .bind(Moment::now())
-        .execute(&self.writer)
+    async fn enqueue_pushes(&self, pushes: &[PushWanted], pause: Duration) -> Result<u64, StoreError> {
+        let wanted: Vec<_> = pushes
+            .iter()
+            .map(|push| (push.user_id.as_str(), hex(push.channel_id.0), push.seq, push.unless_delivered))
+            .collect();
+        let wanted = serde_json::to_string(&wanted).map_err(|error| corrupt(&format!("a push: {error}")))?;
+        let now = Moment::now();
+        let mut transaction = self.begin_write().await?;
+        // First those that wait already, so that the second statement's are the ones that begin to.
+        sqlx::query(AssertSqlSafe(format!(
+            "WITH wanted AS ({WANTED})
+             UPDATE push_jobs SET first_seq = min(push_jobs.first_seq, max(w.first_seq, settled_seq + 1)), seq = max(push_jobs.seq, w.seq)
+             FROM wanted w
+             WHERE push_jobs.user_id = w.user_id AND push_jobs.channel_id = w.channel_id
+               AND push_jobs.device_id = w.device_id AND due_at IS NOT NULL AND w.seq > settled_seq
+               AND (w.seq > push_jobs.seq OR max(w.first_seq, settled_seq + 1) < push_jobs.first_seq)"
+        )))
+        .bind(&wanted)
+        .execute(&mut *transaction)
         .await?;
-        Ok(inserted.rows_affected())
+        let begun = sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO push_jobs (user_id, device_id, channel_id, first_seq, seq, due_at, created_at)
+             SELECT w.user_id, w.device_id, w.channel_id, w.first_seq, w.seq, $3, $2 FROM ({WANTED}) w
+             WHERE true ON CONFLICT (user_id, channel_id, device_id) DO UPDATE SET
+                 first_seq = max(excluded.first_seq, settled_seq + 1), seq = excluded.seq, attempts = 0,
+                 due_at = excluded.due_at, created_at = excluded.created_at, failed_at = NULL, failed_reason = NULL
+             WHERE due_at IS NULL AND excluded.seq > settled_seq"
+        )))
+        .bind(&wanted)
+        .bind(now)
+        .bind(after(now, pause))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(begun.rows_affected())
     }
 
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         let now = Moment::now();
         // Workers ask again and again, mostly in vain: that shall not keep the writer busy.
-        let due: Option<i64> =
-            sqlx::query_scalar("SELECT 1 FROM push_jobs WHERE failed_at IS NULL AND due_at <= $1 LIMIT 1")
-                .bind(now)
-                .fetch_optional(&self.readers)
-                .await?;
+        let due: Option<i64> = sqlx::query_scalar("SELECT 1 FROM push_jobs WHERE due_at <= $1 LIMIT 1")
+            .bind(now)
+            .fetch_optional(&self.readers)
+            .await?;
         if due.is_none() {
             return Ok(Vec::new());
         }
         let leased: Vec<i64> = sqlx::query_scalar(
-            "UPDATE push_jobs SET due_at = $2, attempts = attempts + 1 WHERE id IN (
-                 SELECT id FROM push_jobs WHERE failed_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $3
+            "UPDATE push_jobs SET due_at = $2, attempts = attempts + 1, leased_seq = seq WHERE id IN (
+                 SELECT id FROM push_jobs WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3
              ) RETURNING id",
         )
         .bind(now)
@@ -60,30 +89,53 @@ impl PushJobStore for Sqlite {
         jobs(rows, entries)
     }
 
-    async fn finish_pushes(&self, jobs: &[i64]) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM push_jobs WHERE id IN (SELECT value FROM json_each($1))")
-            .bind(json(jobs))
-            .execute(&self.writer)
-            .await?;
+    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError> {
+        let now = Moment::now();
+        sqlx::query(
+            "UPDATE push_jobs SET settled_seq = max(settled_seq, $2), first_seq = max(first_seq, $2 + 1),
+                 attempts = 0, created_at = iif(seq > $2, $3, created_at),
+                 due_at = iif(seq > $2 AND due_at IS NOT NULL, $4, NULL)
+             WHERE id = $1",
+        )
+        .bind(job)
+        .bind(seq)
+        .bind(now)
+        .bind(after(now, pause))
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 
-    async fn postpone_push(&self, job: i64, pause: Duration) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET due_at = $2 WHERE id = $1")
-            .bind(job)
-            .bind(after(Moment::now(), pause))
-            .execute(&self.writer)
-            .await?;
+    async fn postpone_push(&self, job: i64, pause: Duration, uncounted: bool) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE push_jobs SET due_at = $2, attempts = iif($3, max(attempts - 1, 0), attempts)
+             WHERE id = $1 AND due_at IS NOT NULL",
+        )
+        .bind(job)
+        .bind(after(Moment::now(), pause))
+        .bind(uncounted)
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 
     async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE push_jobs SET failed_at = $3, failed_reason = $2 WHERE id = $1")
-            .bind(job)
-            .bind(reason)
-            .bind(Moment::now())
-            .execute(&self.writer)
-            .await?;
+        // What has come since it was taken has not been tried: that waits on, as after a push that was made.
+        sqlx::query(
+            "UPDATE push_jobs SET settled_seq = max(settled_seq, leased_seq),
+                 first_seq = max(first_seq, leased_seq + 1),
+                 attempts = iif(seq > leased_seq, 0, attempts),
+                 created_at = iif(seq > leased_seq, $3, created_at),
+                 due_at = iif(seq > leased_seq, $3, NULL),
+                 failed_at = iif(seq > leased_seq, NULL, $3),
+                 failed_reason = iif(seq > leased_seq, NULL, $2)
+             WHERE id = $1 AND due_at IS NOT NULL",
+        )
+        .bind(job)
+        .bind(reason)
+        .bind(Moment::now())
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 }
@@ -105,9 +157,13 @@ impl Sqlite {
              SELECT l.id AS job_id, l.user_id AS job_user_id, l.device_id, l.attempts, l.created_at AS job_created_at,
                     l.channel_id AS job_channel_id, l.seq AS job_seq,
                     d.platform, d.installation_id, d.registration_token, d.target_version, c.name AS channel_name,
+                    (SELECT count(*) FROM entries e
+                     WHERE e.channel_id = l.channel_id AND e.seq BETWEEN l.first_seq AND l.seq AND e.seq > p.read_seq
+                       AND e.type = 'message' AND e.sender_id <> l.user_id) AS messages,
                     unread.messages AS unread_total
              FROM leased l
-             LEFT JOIN participants p ON p.channel_id = l.channel_id AND p.user_id = l.user_id
+             LEFT JOIN participants p
+                    ON p.channel_id = l.channel_id AND p.user_id = l.user_id AND p.read_seq < l.seq
              LEFT JOIN devices d ON d.user_id = p.user_id AND d.device_id = l.device_id AND d.disabled_at IS NULL
              LEFT JOIN channels c ON c.id = l.channel_id
              LEFT JOIN unread ON unread.user_id = l.user_id
@@ -131,10 +187,25 @@ impl Sqlite {
     }
 }
 
-/// Rounded up: nothing is due before its time.
-fn after(now: Moment, pause: Duration) -> i64 {
-    let pause = pause.as_nanos().div_ceil(1_000_000);
-    now.as_millis().saturating_add(i64::try_from(pause).unwrap_or(i64::MAX))
+/// What waits to be told up to a cursor's `seq` needs not be told any more.
+pub(super) async fn cancel_settled(
+    connection: &mut SqliteConnection,
+    cursors: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE push_jobs SET first_seq = max(first_seq, s.seq + 1),
+             settled_seq = max(settled_seq, min(push_jobs.seq, s.seq)), due_at = iif(push_jobs.seq > s.seq, due_at, NULL)
+         FROM (
+             SELECT value ->> 0 AS user_id, unhex(value ->> 1) AS channel_id, max(value ->> 2) AS seq
+             FROM json_each($1) GROUP BY 1, 2
+         ) s
+         WHERE push_jobs.user_id = s.user_id AND push_jobs.channel_id = s.channel_id
+           AND due_at IS NOT NULL AND first_seq <= s.seq",
+    )
+    .bind(cursors)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 fn json(ids: &[i64]) -> String {

@@ -1,0 +1,247 @@
+//! One lane per gateway: a bounded queue and one request in flight that carries all that waits.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared_types::gateway_api::{DeliverResponse, Recipients};
+use shared_types::{GatewayId, UserId};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::ack_watch::Unacked;
+use super::fanout::{Content, Shipment};
+use super::gateway_client::GatewayClient;
+use super::outgoing::{Outgoing, Presence};
+use super::registry::Registry;
+use super::second_look::{Missing, Next};
+use crate::metrics::Metrics;
+
+/// Shipments that may wait for one gateway, a small share of the whole backlog: beyond it the gateway is as good
+/// as gone for them, and the others are not held up.
+const LANE_QUEUE: usize = 8_192;
+/// Ephemeral frames are taken while no more than this waits: they must not hold up entries, let alone crowd them out.
+const EPHEMERAL_ROOM: usize = LANE_QUEUE / 8;
+/// Shipments of one request, and the body at which a request is full: well below what a gateway takes.
+const MAX_SHIPMENTS: usize = 512;
+const FULL_BODY_BYTES: usize = 2 * 1024 * 1024;
+/// Recipients of one shipment; larger channels go in several.
+const MAX_RECIPIENTS: usize = 10_000;
+/// A lane with nothing to do whose gateway is dead ends after this.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The lanes to all gateways. Clones share them.
+#[derive(Clone)]
+pub(super) struct Lanes(Arc<Shared>);
+
+pub(super) struct LanesOptions {
+    pub(super) client: GatewayClient,
+    pub(super) registry: Arc<Registry>,
+    pub(super) missing: mpsc::Sender<Missing>,
+    pub(super) unacked: mpsc::Sender<Unacked>,
+    pub(super) metrics: Metrics,
+    pub(super) stopping: CancellationToken,
+}
+
+struct Shared {
+    options: LanesOptions,
+    lanes: Mutex<HashMap<GatewayId, mpsc::Sender<Shipment>>>,
+}
+
+impl Lanes {
+    pub(super) fn new(options: LanesOptions) -> Self {
+        Self(Arc::new(Shared { options, lanes: Mutex::default() }))
+    }
+
+    /// Puts a shipment into its gateway's lane. Never waits: for whom a full lane has no room is returned, with
+    /// what was tried, once that is all that was to be tried for them.
+    #[must_use]
+    pub(super) fn enqueue(
+        &self,
+        gateway: &GatewayId,
+        outgoing: &Outgoing,
+        mut recipients: Vec<UserId>,
+        is_second_try: bool,
+    ) -> Vec<(UserId, Vec<GatewayId>)> {
+        let mut missing = Vec::new();
+        while !recipients.is_empty() {
+            let rest = recipients.split_off(recipients.len().min(MAX_RECIPIENTS));
+            let content = Content::Entry(outgoing.clone());
+            let shipment = Shipment { content, recipients, is_second_try };
+            if let Err(refused) = self.with_lane(gateway, |lane| lane.try_send(shipment)) {
+                let (TrySendError::Full(shipment) | TrySendError::Closed(shipment)) = refused;
+                self.0.options.metrics.count_gateway_request("lane_full");
+                missing.extend(self.0.settle_refused(gateway, outgoing, &shipment.recipients));
+            } else {
+                self.0.options.metrics.lane_depth.inc();
+            }
+            recipients = rest;
+        }
+        missing
+    }
+
+    /// The same for what may be dropped.
+    pub(super) fn enqueue_ephemeral(
+        &self,
+        gateway: &GatewayId,
+        frame: Arc<RawValue>,
+        recipients: Vec<UserId>,
+    ) {
+        let shipment = Shipment { content: Content::Ephemeral(frame), recipients, is_second_try: false };
+        let is_taken = self.with_lane(gateway, |lane| {
+            lane.max_capacity() - lane.capacity() < EPHEMERAL_ROOM && lane.try_send(shipment).is_ok()
+        });
+        if is_taken {
+            self.0.options.metrics.lane_depth.inc();
+        }
+    }
+
+    /// Under the lock that `retire` takes, so that nothing is put into a lane that has ended.
+    fn with_lane<T>(&self, gateway: &GatewayId, put: impl FnOnce(&mpsc::Sender<Shipment>) -> T) -> T {
+        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        put(lanes.entry(gateway.clone()).or_insert_with(|| self.start_lane(gateway)))
+    }
+
+    fn start_lane(&self, gateway: &GatewayId) -> mpsc::Sender<Shipment> {
+        let (sender, queue) = mpsc::channel(LANE_QUEUE);
+        tokio::spawn(self.0.clone().run_lane(gateway.clone(), queue));
+        sender
+    }
+}
+
+/// A delivery as it goes over the wire; what is borrowed is written, not copied.
+#[derive(Serialize)]
+struct DeliveryRef<'a> {
+    recipients: &'a [UserId],
+    entry: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct DeliverRequestRef<'a> {
+    deliveries: Vec<DeliveryRef<'a>>,
+}
+
+impl Shared {
+    async fn run_lane(self: Arc<Self>, gateway: GatewayId, mut queue: mpsc::Receiver<Shipment>) {
+        loop {
+            let first = tokio::select! {
+                () = self.options.stopping.cancelled() => return,
+                first = tokio::time::timeout(IDLE, queue.recv()) => first,
+            };
+            let Ok(Some(first)) = first else {
+                if self.retire(&gateway, &queue) {
+                    return;
+                }
+                continue;
+            };
+            let shipments = gather(first, &mut queue);
+            self.options.metrics.lane_depth.dec_by(i64::try_from(shipments.len()).unwrap_or(0));
+            tokio::select! {
+                () = self.options.stopping.cancelled() => return,
+                () = self.deliver(&gateway, shipments) => {}
+            }
+        }
+    }
+
+    /// Removes an idle lane whose gateway is dead.
+    fn retire(&self, gateway: &GatewayId, queue: &mpsc::Receiver<Shipment>) -> bool {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = queue.is_empty() && self.options.registry.url_of(gateway).is_none();
+        if is_over {
+            lanes.remove(gateway);
+        }
+        is_over
+    }
+
+    async fn deliver(&self, gateway: &GatewayId, shipments: Vec<Shipment>) {
+        let deliveries = shipments
+            .iter()
+            .map(|shipment| DeliveryRef { recipients: &shipment.recipients, entry: shipment.json() })
+            .collect();
+        let answer = match serde_json::to_vec(&DeliverRequestRef { deliveries }) {
+            Ok(body) => self.options.client.deliver(gateway, body.into()).await,
+            Err(error) => {
+                warn!(%error, gateway_id = %gateway, "a delivery cannot be written");
+                None
+            }
+        };
+        self.report(gateway, shipments, answer).await;
+    }
+
+    /// Accounts for every recipient: who was there, who has still to ack, and who is to be looked for again.
+    async fn report(&self, gateway: &GatewayId, shipments: Vec<Shipment>, answer: Option<DeliverResponse>) {
+        let answered = answer.is_some();
+        let answer = answer.unwrap_or_default();
+        let (absent, awaiting_ack) = (by_delivery(answer.absent), by_delivery(answer.awaiting_ack));
+        for (index, Shipment { content, recipients, is_second_try }) in shipments.into_iter().enumerate() {
+            let Content::Entry(outgoing) = content else { continue };
+            let (absent, awaiting_ack) = (absent.get(&index), awaiting_ack.get(&index));
+            let settled = outgoing.settle(gateway, &recipients, |user| match () {
+                () if !answered || names(absent, user) => Presence::Absent,
+                () if names(awaiting_ack, user) && outgoing.may_push_to(user) => Presence::AwaitingAck,
+                () => Presence::Present,
+            });
+            let gone = if answered { absent.map_or(0, HashSet::len) } else { recipients.len() };
+            self.options.metrics.count_deliveries("session", recipients.len().saturating_sub(gone));
+            self.options.metrics.count_deliveries("absent", gone);
+            // Both are closed only while stopping.
+            if !settled.awaiting_ack.is_empty() {
+                let unacked = Unacked { outgoing: outgoing.at_rest(), users: settled.awaiting_ack };
+                let _stopped = self.options.unacked.send(unacked).await;
+            }
+            if !settled.missing.is_empty() {
+                let next = if is_second_try { Next::Push } else { Next::Look };
+                let missing = Missing { outgoing, users: settled.missing, next };
+                let _stopped = self.options.missing.send(missing).await;
+            }
+        }
+    }
+
+    /// As if the gateway had said that they are absent.
+    fn settle_refused(
+        &self,
+        gateway: &GatewayId,
+        outgoing: &Outgoing,
+        recipients: &[UserId],
+    ) -> Vec<(UserId, Vec<GatewayId>)> {
+        let mut settled = outgoing.settle(gateway, recipients, |_| Presence::Absent);
+        if !settled.awaiting_ack.is_empty() {
+            let unacked = Unacked { outgoing: outgoing.at_rest(), users: settled.awaiting_ack };
+            // Nobody may wait here. Without room their acks are not waited for either.
+            if let Err(TrySendError::Full(unacked)) = self.options.unacked.try_send(unacked) {
+                settled.missing.extend(unacked.users.into_iter().map(|user| (user, Vec::new())));
+            }
+        }
+        settled.missing
+    }
+}
+
+/// All that waits, up to what one request carries.
+fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>) -> Vec<Shipment> {
+    // A user id takes at most 64 bytes, quotes and comma.
+    let size = |shipment: &Shipment| shipment.json().get().len() + shipment.recipients.len() * 67;
+    let mut bytes = size(&first);
+    let mut shipments = vec![first];
+    while shipments.len() < MAX_SHIPMENTS && bytes < FULL_BODY_BYTES {
+        let Ok(next) = queue.try_recv() else { break };
+        bytes += size(&next);
+        shipments.push(next);
+    }
+    shipments
+}
+
+fn by_delivery(answers: Vec<Recipients>) -> HashMap<usize, HashSet<UserId>> {
+    let mut users: HashMap<usize, HashSet<UserId>> = HashMap::new();
+    for part in answers {
+        users.entry(part.delivery).or_default().extend(part.recipients);
+    }
+    users
+}
+
+fn names(users: Option<&HashSet<UserId>>, user: &UserId) -> bool {
+    users.is_some_and(|users| users.contains(user))
+}
