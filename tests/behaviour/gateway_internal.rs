@@ -155,7 +155,7 @@ async fn a_users_entry_ends_with_the_last_session_and_not_before() {
 #[tokio::test]
 async fn who_is_lost_is_expected_back_and_who_closes_is_not() {
     let corner = RegistryCorner::fresh().await;
-    let options = ["--ping-interval=200ms", "--silence-limit=1s", "--mailbox-frames=1"];
+    let options = ["--ping-interval=200ms", "--silence-limit=3s"];
     let gateway = OneGateway::start_in(&corner, &options).await;
     let (lost, closing) = (gateway.session("lost").await, gateway.session("closing").await);
     let (mut expiring, _silent) = (
@@ -168,10 +168,10 @@ async fn who_is_lost_is_expected_back_and_who_closes_is_not() {
     let is_released = async |user: &str| corner.gateways_of(user).await.is_empty();
     eventually("who closed is released", async || is_released("closing").await).await;
     assert!(!corner.is_expected_back("closing").await);
-    eventually("a dead connection is released", async || is_released("silent").await).await;
-    assert!(!corner.is_expected_back("silent").await);
     assert_eq!(expiring.expect_close().await, 4001);
     eventually("a new token will be had", async || corner.is_expected_back("expiring").await).await;
+    eventually("a dead connection is released", async || is_released("silent").await).await;
+    assert!(!corner.is_expected_back("silent").await);
     eventually("nobody is waited for for ever", async || !corner.is_expected_back("lost").await).await;
 }
 

@@ -1,11 +1,13 @@
 //! Our own credentials failing: pushing stops, raises the alarm, and goes on where it was; nothing is lost by it.
 
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
 use harness::cluster::{ApiProcess, Cluster};
 use harness::fake_fcm::{Behaviour, TokenBehaviour};
 use harness::wait::eventually;
 use serde_json::json;
 use sqlx::PgPool;
-use std::time::{Duration, Instant};
 
 use crate::whole_cluster::count;
 
@@ -89,7 +91,7 @@ async fn pushing_stops_and_goes_on(behaviour: Behaviour) {
     // A push that meets a 401 is tried with two access tokens.
     let refused = async || {
         let attempts = crew.cluster.fcm.seen().attempts;
-        attempts.iter().collect::<std::collections::HashSet<_>>().len()
+        attempts.iter().collect::<HashSet<_>>().len()
     };
     eventually("one is tried after another", async || refused().await >= 4).await;
     // Two at first; then no more than one in each pause.
