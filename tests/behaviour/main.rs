@@ -8,6 +8,7 @@ mod connect;
 mod delivery;
 mod devices;
 mod documents;
+mod editions;
 mod fcm;
 mod gateway_death;
 mod gateway_internal;

@@ -147,9 +147,9 @@ async fn a_device_that_got_a_new_target_while_the_old_was_being_refused_is_pushe
     fcm.respond_to("old", Behaviour::Unregistered);
     proxy.black_hole();
     api.send("alice", &channel, "ahoy").await;
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     let taken = "SELECT count(*) FROM push_jobs WHERE attempts = 1";
-    eventually("the push to the old target is on its way", async || count(&database, taken).await == 1).await;
+    eventually("the push to the old target is on its way", async || count(&tables, taken).await == 1).await;
 
     api.register_device("bob", "phone", "new").await;
     proxy.restore().await;
@@ -169,7 +169,7 @@ async fn a_push_that_fcm_calls_invalid_is_not_tried_again_and_the_device_is_kept
     api.send("alice", &channel, "one").await;
     settled(&cluster, 1).await;
     let failed = "SELECT count(*) FROM push_jobs WHERE failed_reason = 'invalid_argument' AND attempts = 1";
-    assert_eq!(count(&cluster.database().await, failed).await, 1);
+    assert_eq!(count(&cluster.tables().await, failed).await, 1);
     assert!(is_enabled(&api, "bob", "phone").await);
 
     api.send("alice", &channel, "two").await;
@@ -215,13 +215,14 @@ async fn credentials_that_are_refused_raise_the_alarm_and_cost_neither_the_push_
         async || cluster.metric(&cluster.api_internal_url(0), "naru_api_push_failing_by_our_fault").await;
     eventually("the alarm is raised", async || alarm().await == 1.0).await;
     assert!(is_enabled(&api, "bob", "phone").await);
-    let database = cluster.database().await;
-    assert_eq!(count(&database, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await, 1);
+    let tables = cluster.tables().await;
+    assert_eq!(count(&tables, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await, 1);
 
     cluster.fcm.respond_to_token_requests(TokenBehaviour::Grant);
     eventually("the push arrives", async || {
-        let a_minute_goes_by = "UPDATE push_jobs SET due_at = now() WHERE due_at > now() + interval '30 s'";
-        sqlx::query(a_minute_goes_by).execute(&database).await.unwrap();
+        let (now, later) = (tables.moment_in(0), tables.moment_in(30));
+        // A minute goes by.
+        tables.change(&format!("UPDATE push_jobs SET due_at = {now} WHERE due_at > {later}")).await;
         !cluster.fcm.accepted_by("phone-of-bob").is_empty()
     })
     .await;

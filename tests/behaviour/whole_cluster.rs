@@ -2,6 +2,7 @@
 
 use harness::api_client::{Answer, Api};
 use harness::cluster::Cluster;
+use harness::storage::Tables;
 use harness::wait::eventually;
 use harness::websocket::WebSocketClient;
 use serde_json::{Value, json};
@@ -12,9 +13,9 @@ use uuid::Uuid;
 /// Waits until everything stored has gone wherever it goes, pushes included. For clusters whose api-servers are
 /// these and have not been restarted: they count.
 pub async fn settled(cluster: &Cluster, apis: usize) {
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     eventually("everything is delivered", async || {
-        let stored: i64 = count(&database, "SELECT coalesce(sum(last_seq), 0)::bigint FROM channels").await;
+        let stored = count(&tables, "SELECT CAST(coalesce(sum(last_seq), 0) AS BIGINT) FROM channels").await;
         let mut delivered = 0.0;
         for api in 0..apis {
             let url = cluster.api_internal_url(api);
@@ -22,14 +23,14 @@ pub async fn settled(cluster: &Cluster, apis: usize) {
         }
         // Asked for last: an entry counts as delivered when its push jobs are written.
         delivered == stored as f64
-            && count(&database, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await == 0
+            && count(&tables, "SELECT count(*) FROM push_jobs WHERE failed_at IS NULL").await == 0
     })
     .await;
 }
 
-/// One number.
-pub async fn count(database: &PgPool, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(database).await.unwrap()
+/// One number, of [`Cluster::tables`] or of a Postgres.
+pub async fn count(tables: impl Into<Tables>, sql: &str) -> i64 {
+    tables.into().count(sql).await
 }
 
 /// Holds a channel's row as a transaction does that writes to it; commit or drop it to let go. Others wait for 3 s.

@@ -12,6 +12,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
 use crate::child::GuardedChild;
+use crate::edition::Edition;
 use crate::ports::free_port;
 use crate::postgres_programs::find_programs;
 use crate::wait::eventually;
@@ -39,6 +40,7 @@ impl Postgres {
 
     /// A server of the caller's own, which may be stopped; it ends and leaves nothing behind when dropped.
     pub async fn start_private() -> Self {
+        Edition::need_services("a Postgres");
         let programs = find_programs();
         let directory = new_directory();
         let run_as = unprivileged_owner(&directory);
