@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use sqlx::Row;
 
 use crate::shared_cluster::{Verb, as_service, log, roles, shared_cluster, user, users, wrong_field};
 
@@ -109,9 +108,8 @@ async fn two_who_open_a_direct_channel_at_the_same_moment_through_two_servers_ge
         all.insert(one.body["id"].as_str().unwrap().to_owned());
     }
     assert_eq!(all.len(), 40);
-    let pairs = "SELECT count(*), count(DISTINCT direct_pair) FROM channels WHERE kind = 'direct'";
-    let row = sqlx::query(pairs).fetch_one(&shared.cluster.database().await).await.unwrap();
-    assert_eq!(row.get::<i64, _>(0), row.get::<i64, _>(1));
+    let twice = "SELECT count(*) - count(DISTINCT direct_pair) FROM channels WHERE kind = 'direct'";
+    assert_eq!(shared.cluster.tables().await.count(twice).await, 0);
 }
 
 #[tokio::test]
@@ -154,15 +152,11 @@ async fn paging_through_many_channels_loses_none_and_shows_none_twice() {
     for index in 0..45 {
         created.insert(api.create_group(&alice, &[], &format!("channel {index}")).await);
     }
-    // Many with the same moment: only the id tells them apart.
-    let mut database = shared.cluster.database().await.acquire().await.unwrap();
-    sqlx::query(
-        "UPDATE channels SET updated_at = date_trunc('second', updated_at) WHERE id::text = ANY ($1)",
-    )
-    .bind(created.iter().cloned().collect::<Vec<_>>())
-    .execute(&mut *database)
-    .await
-    .unwrap();
+    // All with the same moment: only the id tells them apart.
+    let tables = shared.cluster.tables().await;
+    let (moment, mine) = (tables.moment_in(0), "SELECT channel_id FROM participants WHERE user_id =");
+    let same = format!("UPDATE channels SET updated_at = {moment} WHERE id IN ({mine} '{alice}')");
+    tables.change(&same).await;
     for limit in [1, 7, 44, 45, 200] {
         let (mut seen, mut path) = (Vec::new(), format!("/channels?limit={limit}"));
         loop {

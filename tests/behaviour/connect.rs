@@ -3,11 +3,10 @@
 use futures_util::future::join_all;
 use harness::api_client::Api;
 use harness::cluster::Cluster;
-use harness::redis::Redis;
 use harness::wait::eventually;
 use harness::websocket::Dial;
 use serde_json::{Value, json};
-use shared_types::registry_keys::RegistryKeys;
+use shared_types::GatewayId;
 
 use crate::whole_cluster::expect_overloaded;
 
@@ -28,9 +27,8 @@ async fn gateway_id(cluster: &Cluster, gateway: usize) -> String {
 
 /// The gateway's lease, as api-servers read it.
 async fn lease(cluster: &Cluster, gateway_id: &str) -> Value {
-    let key = RegistryKeys::new(cluster.redis_prefix.as_str()).lease(&gateway_id.parse().unwrap());
-    let lease: String = Redis::shared().await.ask("GET", &[&key]).await;
-    serde_json::from_str(&lease).unwrap()
+    let leases = cluster.registry().leases().await.unwrap();
+    serde_json::to_value(&leases[&gateway_id.parse::<GatewayId>().unwrap()]).unwrap()
 }
 
 #[tokio::test]

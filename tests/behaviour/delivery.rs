@@ -5,7 +5,7 @@ use harness::cluster::Cluster;
 use harness::redis::Redis;
 use harness::wait::eventually;
 use serde_json::json;
-use shared_types::registry_keys::RegistryKeys;
+use shared_runtime::registry::Intent;
 
 use crate::whole_cluster::{go_to_background, settled};
 
@@ -187,9 +187,9 @@ async fn who_is_nowhere_though_the_registry_names_a_gateway_is_pushed_to() {
     let channel = cluster.api(0).create_direct("alice", "bob").await;
     cluster.api(0).register_device("bob", "phone", "phone-of-bob").await;
     let mut neighbour = cluster.dial(0, "carol").connect().await;
-    let gateway = neighbour.next_json().await["gatewayId"].as_str().unwrap().to_owned();
-    let entry = RegistryKeys::new(cluster.redis_prefix.as_str()).user(&"bob".parse().unwrap());
-    Redis::shared().await.ask::<()>("SET", &[&entry, &gateway]).await;
+    let gateway = neighbour.next_json().await["gatewayId"].as_str().unwrap().parse().unwrap();
+    let claim = [("bob".parse().unwrap(), Intent::Claim)];
+    cluster.registry().settle(&gateway, &claim).await.unwrap();
 
     cluster.api(0).send("alice", &channel, "ahoy").await;
 

@@ -127,9 +127,9 @@ async fn a_device_that_was_disabled_says_why_and_works_again_when_it_is_register
     let alice = user("alice");
     put(api, &alice, "phone", &format!("t-{alice}")).await.expect(200);
     // As the push worker does when FCM says so; the tests of pushes have the whole way.
-    let disabled =
-        "UPDATE devices SET disabled_at = now(), disabled_reason = 'UNREGISTERED' WHERE user_id = $1";
-    sqlx::query(disabled).bind(&alice).execute(&shared.cluster.database().await).await.unwrap();
+    let tables = shared.cluster.tables().await;
+    let disabled = format!("disabled_at = {}, disabled_reason = 'UNREGISTERED'", tables.moment_in(0));
+    tables.change(&format!("UPDATE devices SET {disabled} WHERE user_id = '{alice}'")).await;
     let shown = &devices(api, &alice).await[0];
     assert!(shown["disabledAt"].is_string(), "{shown}");
     assert_eq!(shown["disabledReason"], "UNREGISTERED");

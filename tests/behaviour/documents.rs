@@ -139,6 +139,24 @@ async fn the_openapi_document_has_the_calls_of_the_protocol_and_each_of_them_is_
 }
 
 #[tokio::test]
+async fn the_web_client_is_made_from_the_openapi_document_that_is_served() {
+    let api = shared_cluster().await.api;
+    let served = Answer::of(api.request(Verb::GET, "/openapi.json")).await.expect(200);
+    let committed: Value = serde_json::from_str(&read("web/openapi.json")).unwrap();
+    let parts = |document: &Value| -> BTreeSet<String> {
+        let groups = [&document["paths"], &document["components"]["schemas"]];
+        let named = groups.into_iter().flat_map(|group| group.as_object().unwrap());
+        named.map(|(name, part)| format!("{name}: {part}")).collect()
+    };
+    let differing: Vec<_> = parts(&served).symmetric_difference(&parts(&committed)).cloned().collect();
+    assert!(
+        served == committed,
+        "web/openapi.json is not what this server serves. Refresh it: `cargo run` here, and beside it \
+         `node web/client/scripts/openapi.js http://127.0.0.1:8080 --write && web/check --write`. {differing:#?}"
+    );
+}
+
+#[tokio::test]
 async fn the_openapi_document_names_every_route_and_only_problem_documents_for_errors() {
     let api = shared_cluster().await.api;
     let document = Answer::of(api.request(Verb::GET, "/openapi.json")).await.expect(200);

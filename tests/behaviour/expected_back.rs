@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use harness::cluster::Cluster;
-use harness::redis::Redis;
 use harness::wait::eventually;
-use shared_types::registry_keys::{RETURN_TIME, RegistryKeys};
+use shared_runtime::registry::{Intent, Whereabouts};
+use shared_types::registry_keys::RETURN_TIME;
+use shared_types::{GatewayId, UserId};
 use tokio::time::Instant;
 
 use crate::whole_cluster::{at_rest, go_to_background, settled};
 
 /// Says in the registry that bob has just lost his last session.
 async fn expect_back(cluster: &Cluster, user: &str) {
-    let entry = RegistryKeys::new(cluster.redis_prefix.as_str()).user(&user.parse().unwrap());
-    Redis::shared().await.ask::<()>("SET", &[&entry, "", "PX", &RETURN_TIME.as_millis().to_string()]).await;
+    let registry = cluster.registry();
+    let user: UserId = user.parse().unwrap();
+    let lost = [(user.clone(), Intent::Release { expected_back: true })];
+    let (gateway, claimed) = (GatewayId::generate(), [(user, Intent::Claim)]);
+    registry.settle(&gateway, &claimed).await.unwrap();
+    registry.settle(&gateway, &lost).await.unwrap();
 }
 
 async fn until_delayed(cluster: &Cluster) {
@@ -110,14 +115,16 @@ async fn a_client_that_goes_elsewhere_when_its_gateway_drains_is_not_pushed_to()
 async fn a_client_that_closes_its_session_itself_is_pushed_to_at_once() {
     let (cluster, channel) = cluster().await;
     cluster.connect(0, "bob").await.close().await;
-    let database = cluster.database().await;
-    let entry = RegistryKeys::new(cluster.redis_prefix.as_str()).user(&"bob".parse().unwrap());
-    let redis = Redis::shared().await;
-    eventually("bob is released", async || !redis.ask::<bool>("EXISTS", &[&entry]).await).await;
+    let tables = cluster.tables().await;
+    let registry = cluster.registry();
+    eventually("bob is released", async || {
+        registry.whereabouts(&["bob".parse().unwrap()]).await.unwrap() == [Whereabouts::default()]
+    })
+    .await;
 
     cluster.api(0).send("alice", &channel, "gone?").await;
 
-    at_rest(&database).await;
+    at_rest(&tables).await;
     assert_eq!(cluster.fcm.accepted_by("phone-of-bob").len(), 1);
     assert_eq!(cluster.metric(&cluster.api_internal_url(0), "naru_api_delayed_looks").await, 0.0);
 }

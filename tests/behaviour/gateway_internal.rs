@@ -126,16 +126,24 @@ async fn the_lease_says_where_the_gateway_is_and_how_much_it_holds() {
     let expected =
         |sessions| json!({"url": url, "publicUrl": gateway.ws(), "sessions": sessions, "isDraining": false});
     assert_eq!(corner.lease_of(&gateway.id).await, Some(expected(0)));
-    let ttl: i64 = corner.redis.ask("PTTL", &[&corner.keys.lease(&gateway.id)]).await;
-    assert!((1..=10_000).contains(&ttl), "{ttl}");
-    let listed: Vec<String> = corner.redis.ask("SMEMBERS", &[&corner.keys.gateways()]).await;
-    assert_eq!(listed, [gateway.id.as_str()]);
-
     let _sessions = (gateway.session("alice").await, gateway.session("bob").await);
     eventually("the lease counts the sessions", async || {
         corner.lease_of(&gateway.id).await == Some(expected(2))
     })
     .await;
+}
+
+#[tokio::test]
+async fn in_redis_a_lease_ends_by_itself_and_its_gateway_is_listed_until_it_stops() {
+    let corner = RegistryCorner::fresh().await;
+    let gateway = OneGateway::start_in(&corner, &[]).await;
+    let (redis, keys, id) = (Redis::shared().await, corner.keys(), gateway.id.clone());
+    let ttl: i64 = redis.ask("PTTL", &[&keys.lease(&id)]).await;
+    assert!((1..=10_000).contains(&ttl), "{ttl}");
+    let listed = async || redis.ask::<Vec<String>>("SMEMBERS", &[&keys.gateways()]).await;
+    assert_eq!(listed().await, [id.as_str()]);
+    gateway.stopped().await;
+    assert_eq!(listed().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -337,8 +345,6 @@ async fn a_stopping_gateway_closes_who_stayed_and_leaves_the_registry() {
     let id = gateway.id.clone();
     gateway.stopped().await;
     assert_eq!(corner.lease_of(&id).await, None);
-    let listed: Vec<String> = corner.redis.ask("SMEMBERS", &[&corner.keys.gateways()]).await;
-    assert_eq!(listed, Vec::<String>::new());
     for number in 0..200 {
         assert_eq!(corner.gateways_of(&format!("user-{number}")).await, []);
     }

@@ -23,7 +23,7 @@ async fn the_same_message_sent_to_two_servers_at_the_same_moment_is_stored_once(
         assert_eq!(stored, repeated);
         assert_eq!(stored["seq"], round);
     }
-    assert_eq!(count(&cluster.database().await, "SELECT count(*) FROM entries").await, 50);
+    assert_eq!(count(&cluster.tables().await, "SELECT count(*) FROM entries").await, 50);
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn another_content_kind_or_metadata_under_the_same_id_is_a_conflict() {
         cluster.api(1).post("/send/message", "alice", second).await.expect_problem(409, "conflict");
     }
     cluster.api(1).post("/send/message", "alice", first).await.expect(200);
-    assert_eq!(count(&cluster.database().await, "SELECT count(*) FROM entries").await, 1);
+    assert_eq!(count(&cluster.tables().await, "SELECT count(*) FROM entries").await, 1);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn sends_without_an_id_are_never_taken_for_repeats() {
     let cluster = Cluster::builder().gateways(0).apis(1).start().await;
     let channel = cluster.api(0).create_direct("alice", "bob").await;
     join_all((0..20).map(async |_| cluster.api(0).send("alice", &channel, "hello").await)).await;
-    assert_eq!(count(&cluster.database().await, "SELECT count(*) FROM entries").await, 20);
+    assert_eq!(count(&cluster.tables().await, "SELECT count(*) FROM entries").await, 20);
 }
 
 #[tokio::test]

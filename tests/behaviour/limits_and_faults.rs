@@ -2,6 +2,7 @@
 
 use harness::api_client::{Answer, Api};
 use harness::cluster::Cluster;
+use harness::storage::Tables;
 use harness::tokens::{service_token, token_for};
 use reqwest::header::HeaderValue;
 use serde_json::json;
@@ -156,15 +157,15 @@ async fn a_fault_of_ours_reveals_nothing_of_the_inside() {
     let cluster = Cluster::builder().apis(1).gateways(0).start().await;
     let api = cluster.api(0);
     let id = api.create_group("alice", &["bob"], "g").await;
-    let database = cluster.database().await;
-    // Of the two that there are, the one that this version calls.
-    let function = "append_messages(uuid[], text[], uuid[], text[], text[], text[], text[], uuid, uuid)";
-    let away = sqlx::AssertSqlSafe(format!("ALTER FUNCTION {function} RENAME TO elsewhere"));
-    sqlx::query(away).execute(&database).await.unwrap();
-    assert_reveals_nothing(api.try_send("alice", &id, "x").await);
+    let tables = cluster.tables().await;
+    if matches!(tables, Tables::Postgres(_)) {
+        // Of the two that there are, the one that this version calls.
+        let function = "append_messages(uuid[], text[], uuid[], text[], text[], text[], text[], uuid, uuid)";
+        tables.change(&format!("ALTER FUNCTION {function} RENAME TO elsewhere")).await;
+        assert_reveals_nothing(api.try_send("alice", &id, "x").await);
+    }
     for table in ["channels", "participants", "entries", "devices", "push_jobs"] {
-        let away = sqlx::AssertSqlSafe(format!("ALTER TABLE {table} RENAME TO {table}_away"));
-        sqlx::query(away).execute(&database).await.unwrap();
+        tables.change(&format!("ALTER TABLE {table} RENAME TO {table}_away")).await;
     }
     for answer in every_call_to_the_database(&api, &id).await {
         assert_reveals_nothing(answer);
@@ -177,8 +178,7 @@ async fn rows_that_this_version_cannot_read_are_an_internal_error_that_says_noth
     let api = cluster.api(0);
     let id = api.create_group("alice", &["bob"], "g").await;
     api.send("alice", &id, "x").await;
-    let database = cluster.database().await;
-    sqlx::query("UPDATE entries SET sender_id = 'not a user id'").execute(&database).await.unwrap();
+    cluster.tables().await.change("UPDATE entries SET sender_id = 'not a user id'").await;
     for path in [format!("/channels/{id}/messages"), format!("/channels/{id}"), "/channels".into()] {
         let answer = api.get(&path, "alice").await;
         assert_eq!(answer.status, 500, "{path}");

@@ -10,6 +10,7 @@ mod connect;
 mod delivery;
 mod devices;
 mod documents;
+mod editions;
 mod expected_back;
 mod fake_api;
 mod fcm;

@@ -1,20 +1,22 @@
-//! A gateway of a test's own, in this process. It needs nothing but Redis.
+//! A gateway of a test's own, in this process. It needs nothing but a registry.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use chat_gateway::config::Config;
-use chat_gateway::startup::{Listeners, build};
+use chat_gateway::startup::{Listeners, build, build_on};
 use clap::Parser;
 use harness::ports::free_port;
 use harness::redis::Redis;
+use harness::registry::TestRegistry;
 use harness::tokens::{INTERNAL_SECRET, JWT_SECRET, token_for};
 use harness::wait::eventually;
 use harness::websocket::{Dial, WebSocketClient};
 use serde_json::{Value, json};
+use shared_runtime::registry::Whereabouts;
 use shared_types::GatewayId;
-use shared_types::registry_keys::{RegistryKeys, parse_user_entry};
+use shared_types::registry_keys::{RegistryKeys, TicketGrant};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -26,47 +28,52 @@ pub struct OneGateway {
     running: JoinHandle<std::io::Result<()>>,
 }
 
-/// A corner of a Redis that no other test uses.
-pub struct RegistryCorner<'a> {
-    pub redis: &'a Redis,
-    pub prefix: String,
-    pub keys: RegistryKeys,
+/// A registry that no other test uses.
+pub struct RegistryCorner {
+    registry: TestRegistry,
 }
 
-impl<'a> RegistryCorner<'a> {
-    pub fn of(redis: &'a Redis) -> Self {
-        let prefix = redis.fresh_prefix();
-        Self { redis, keys: RegistryKeys::new(prefix.clone()), prefix }
+impl RegistryCorner {
+    /// In a Redis that the test does something to.
+    pub fn of(redis: &Redis) -> Self {
+        Self { registry: TestRegistry::in_redis(redis) }
     }
 
-    pub async fn fresh() -> RegistryCorner<'static> {
-        RegistryCorner::of(Redis::shared().await)
+    pub async fn fresh() -> Self {
+        Self { registry: TestRegistry::fresh().await }
+    }
+
+    /// What the keys in Redis are named; the embedded edition has none.
+    pub fn keys(&self) -> RegistryKeys {
+        RegistryKeys::new(self.registry.redis().1)
     }
 
     /// The gateways that the user's entry names.
     pub async fn gateways_of(&self, user: &str) -> Vec<GatewayId> {
-        let key = self.keys.user(&user.parse().unwrap());
-        let entry: Option<String> = self.redis.ask("GET", &[&key]).await;
-        entry.map_or_else(Vec::new, |entry| parse_user_entry(&entry).collect())
+        self.whereabouts_of(user).await.gateways
     }
 
     /// Whether the registry remembers that the user has just been lost, and will probably come again.
     pub async fn is_expected_back(&self, user: &str) -> bool {
-        let key = self.keys.user(&user.parse().unwrap());
-        self.redis.ask::<Option<String>>("GET", &[&key]).await.is_some_and(|entry| entry.is_empty())
+        self.whereabouts_of(user).await.is_expected_back
+    }
+
+    async fn whereabouts_of(&self, user: &str) -> Whereabouts {
+        let found = self.registry.open().whereabouts(&[user.parse().unwrap()]).await.unwrap();
+        found.into_iter().next().unwrap()
     }
 
     /// The gateway's lease, as JSON.
     pub async fn lease_of(&self, gateway: &GatewayId) -> Option<Value> {
-        let lease: Option<String> = self.redis.ask("GET", &[&self.keys.lease(gateway)]).await;
-        lease.map(|lease| serde_json::from_str(&lease).unwrap())
+        let leases = self.registry.open().leases().await.unwrap();
+        leases.get(gateway).map(|lease| serde_json::to_value(lease).unwrap())
     }
 
     /// Stores a ticket as `POST /connect` does.
     pub async fn ticket(&self, ticket: &str, user: &str, expires_in: i64) {
-        let now = shared_runtime::tokens::unix_seconds();
-        let grant = json!({"userId": user, "expiresAt": now.saturating_add_signed(expires_in)}).to_string();
-        self.redis.ask::<()>("SET", &[&self.keys.ticket(ticket), &grant, "PX", "30000"]).await;
+        let expires_at = shared_runtime::tokens::unix_seconds().saturating_add_signed(expires_in);
+        let grant = TicketGrant { user_id: user.parse().unwrap(), expires_at };
+        self.registry.open().issue_ticket(ticket, &grant).await.unwrap();
     }
 }
 
@@ -76,25 +83,22 @@ impl OneGateway {
         Self::start_in(&RegistryCorner::fresh().await, options).await
     }
 
-    pub async fn start_in(corner: &RegistryCorner<'_>, options: &[&str]) -> Self {
-        Self::start_with(&corner.redis.url(), &corner.prefix, options).await
-    }
-
-    pub async fn start_with(redis_url: &str, prefix: &str, options: &[&str]) -> Self {
+    pub async fn start_in(corner: &RegistryCorner, options: &[&str]) -> Self {
         let (public_port, internal_port) = (free_port(), free_port());
         let listen = |port| TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
-        let arguments = [
+        let mut arguments = vec![
             "chat-gateway".to_owned(),
             format!("--advertise-url=http://127.0.0.1:{internal_port}"),
             format!("--public-url=ws://127.0.0.1:{public_port}/ws"),
             "--api-url=http://127.0.0.1:1".to_owned(),
-            format!("--redis-url={redis_url}"),
-            format!("--redis-prefix={prefix}"),
             format!("--jwt-secret={JWT_SECRET}"),
             format!("--internal-secret={INTERNAL_SECRET}"),
             "--http-workers=2".to_owned(),
             "--drain-window=10ms".to_owned(),
         ];
+        if let TestRegistry::Redis { url, prefix } = &corner.registry {
+            arguments.extend([format!("--redis-url={url}"), format!("--redis-prefix={prefix}")]);
+        }
         // What a test says overrides what is said here.
         let spoken = |argument: &&String| {
             let flag = argument.split('=').next().unwrap();
@@ -103,7 +107,11 @@ impl OneGateway {
         let arguments = arguments.iter().filter(spoken).map(String::as_str).chain(options.iter().copied());
         let config = Config::try_parse_from(arguments).unwrap();
         let listeners = Listeners { public: listen(public_port), internal: listen(internal_port) };
-        let application = build(config, listeners).await.unwrap();
+        let application = match &corner.registry {
+            TestRegistry::Redis { .. } => build(config, listeners).await,
+            TestRegistry::InProcess(registry) => build_on(config, listeners, registry.clone()).await,
+        };
+        let application = application.unwrap();
         let shutdown = CancellationToken::new();
         let id = application.gateway_id().clone();
         let running = tokio::spawn(application.run_until(shutdown.clone()));

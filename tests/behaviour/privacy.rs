@@ -168,13 +168,13 @@ async fn who_is_removed_while_their_push_waits_is_not_pushed_to() {
     let not_now = Behaviour::Unavailable { retry_after: Some("3600".into()) };
     cluster.fcm.respond_once("phone-of-bob", not_now);
     api.send("alice", &channel, "hello, bob").await;
-    let database = cluster.database().await;
-    let put_off = "SELECT count(*) FROM push_jobs WHERE due_at > now() + interval '30 min'";
-    eventually("the push is put off", async || count(&database, put_off).await == 1).await;
+    let tables = cluster.tables().await;
+    let put_off = format!("SELECT count(*) FROM push_jobs WHERE due_at > {}", tables.moment_in(30 * 60));
+    eventually("the push is put off", async || count(&tables, &put_off).await == 1).await;
 
     api.delete(&format!("/channels/{channel}/members/bob"), "alice").await.expect(204);
-    let an_hour_goes_by = "UPDATE push_jobs SET due_at = now()";
-    sqlx::query(an_hour_goes_by).execute(&database).await.unwrap();
+    // An hour goes by.
+    tables.change(&format!("UPDATE push_jobs SET due_at = {}", tables.moment_in(0))).await;
 
     settled(&cluster, 1).await;
     assert_eq!(cluster.fcm.seen().attempts.len(), 1);

@@ -108,6 +108,21 @@ async fn with_no_migrate_a_start_leaves_the_database_as_it_is() {
 }
 
 #[tokio::test]
+async fn an_option_that_is_yes_or_no_takes_1_and_0_from_the_environment() {
+    let database_url = Postgres::shared().await.fresh_database().await;
+    let (environment, _files) = secrets_in_files(&database_url).await;
+    for (value, page, token) in [("1", 200, 200), ("0", 404, 404)] {
+        let yes_or_no = ["NARU_WEB", "NARU_TRY"].map(|name| (name, value.to_owned()));
+        let environment: Vec<_> = environment.iter().cloned().chain(yes_or_no).collect();
+        let (_process, port) = start("api-server", &environment, &[]).await;
+        let api = Api::at(format!("http://127.0.0.1:{port}"), client());
+        assert_eq!(Answer::of(api.request(Verb::GET, "/")).await.status, page, "NARU_WEB={value}");
+        let asked = api.request(Verb::POST, "/try/token").json(&serde_json::json!({"name": "alice"}));
+        assert_eq!(Answer::of(asked).await.status, token, "NARU_TRY={value}");
+    }
+}
+
+#[tokio::test]
 async fn the_token_that_the_program_prints_is_accepted() {
     let audience = ["--jwt-issuer=https://issuer.example", "--jwt-audience=naru"];
     let cluster =

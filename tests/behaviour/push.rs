@@ -150,9 +150,9 @@ async fn a_device_that_got_a_new_target_while_the_old_was_being_refused_is_pushe
     fcm.respond_to("old", Behaviour::Unregistered);
     proxy.black_hole();
     api.send("alice", &channel, "ahoy").await;
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     let taken = "SELECT count(*) FROM push_jobs WHERE attempts = 1";
-    eventually("the push to the old target is on its way", async || count(&database, taken).await == 1).await;
+    eventually("the push to the old target is on its way", async || count(&tables, taken).await == 1).await;
 
     api.register_device("bob", "phone", "new").await;
     proxy.restore().await;
@@ -172,7 +172,7 @@ async fn a_push_that_fcm_calls_invalid_is_not_tried_again_and_the_device_is_kept
     api.send("alice", &channel, "one").await;
     settled(&cluster, 1).await;
     let failed = "SELECT count(*) FROM push_jobs WHERE failed_reason = 'invalid_argument' AND attempts = 1";
-    assert_eq!(count(&cluster.database().await, failed).await, 1);
+    assert_eq!(count(&cluster.tables().await, failed).await, 1);
     assert!(is_enabled(&api, "bob", "phone").await);
 
     api.send("alice", &channel, "two").await;
@@ -234,12 +234,12 @@ async fn a_push_that_is_tried_for_the_last_time_is_kept_with_its_reason_until_th
     cluster.fcm.respond_to("phone-of-bob", Behaviour::Unavailable { retry_after: Some("1".to_owned()) });
     api.send("alice", &channel, "one").await;
     cluster.fcm.wait_until(|seen| !seen.attempts.is_empty()).await;
-    let database = cluster.database().await;
-    let a_day_goes_by = "UPDATE push_jobs SET attempts = 29";
-    sqlx::query(a_day_goes_by).execute(&database).await.unwrap();
+    let tables = cluster.tables().await;
+    // A day goes by.
+    tables.change("UPDATE push_jobs SET attempts = 29").await;
     let failed =
         "SELECT count(*) FROM push_jobs WHERE failed_reason = 'unavailable' AND failed_at IS NOT NULL";
-    eventually("the last attempt fails", async || count(&database, failed).await == 1).await;
+    eventually("the last attempt fails", async || count(&tables, failed).await == 1).await;
     assert!(is_enabled(&api, "bob", "phone").await);
 
     cluster.fcm.respond_to("phone-of-bob", Behaviour::Sent);

@@ -110,7 +110,18 @@ async fn a_read_cursor_never_moves_back_and_never_beyond_the_last_entry() {
         assert_eq!(wrong_field(&refused), "seq");
     }
     api.put(&path, &user("stranger"), json!({"seq": 1})).await.expect_problem(404, "channel_not_found");
-    // Another device moves the cursor further while this one's call waits for it.
+}
+
+#[tokio::test]
+async fn a_read_cursor_does_not_move_back_when_another_device_moves_it_while_the_call_waits() {
+    let shared = shared_cluster().await;
+    let api = &shared.api;
+    let [alice, bob] = users("u");
+    let id = api.create_group(&alice, &[&bob], "g").await;
+    let path = format!("/channels/{id}/read");
+    for _ in 0..20 {
+        api.send(&alice, &id, "x").await;
+    }
     let database = shared.cluster.database().await;
     let mut ahead = database.begin().await.unwrap();
     let moved = "UPDATE participants SET read_seq = 19 WHERE user_id = $1";
@@ -182,18 +193,32 @@ async fn many_channels_share_the_entries_of_one_answer_and_each_makes_progress()
     let shared = shared_cluster().await;
     let alice = user("alice");
     // By SQL, as 1,000 channels by REST would take their time.
-    let database = shared.cluster.database().await;
-    let statements = "
-        WITH new AS (SELECT gen_random_uuid() AS id FROM generate_series(1, 1000)),
-        channel AS (
-            INSERT INTO channels (id, kind, last_seq, created_at, updated_at)
-            SELECT id, 'group', 3, now(), now() FROM new),
-        participant AS (
-            INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
-            SELECT id, $1, 'owner', now(), 0, 0 FROM new)
-        INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, kind, content)
-        SELECT new.id, seq, gen_random_uuid(), 'message', $1, now(), 'text', 'x' FROM new, generate_series(1, 3) seq";
-    sqlx::query(statements).bind(&alice).execute(&database).await.unwrap();
+    let tables = shared.cluster.tables().await;
+    let (now, new_id) = (tables.moment_in(0), tables.new_id());
+    let numbers = |last: u32| {
+        format!(
+            "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) SELECT i FROM n) AS number"
+        )
+    };
+    for statement in [
+        format!(
+            "INSERT INTO channels (id, kind, name, last_seq, created_at, updated_at)
+             SELECT {new_id}, 'group', '{alice}', 3, {now}, {now} FROM {}",
+            numbers(1_000)
+        ),
+        format!(
+            "INSERT INTO participants (channel_id, user_id, role, joined_at, joined_seq, read_seq)
+             SELECT id, '{alice}', 'owner', {now}, 0, 0 FROM channels WHERE name = '{alice}'"
+        ),
+        format!(
+            "INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, kind, content)
+             SELECT channels.id, i, {new_id}, 'message', '{alice}', {now}, 'text', 'x'
+             FROM channels, {} WHERE name = '{alice}'",
+            numbers(3)
+        ),
+    ] {
+        tables.change(&statement).await;
+    }
     let known = shared.api.post("/sync", &alice, json!({"channels": {}})).await.expect(200);
     let channels: Vec<&str> =
         known["newChannels"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();

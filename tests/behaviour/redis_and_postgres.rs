@@ -36,7 +36,7 @@ async fn sessions_are_found_again_without_a_reconnect_after_redis_has_come_back_
     redis.stop();
     api.send("alice", &channel, "while Redis is away").await;
     redis.start_empty().await;
-    let keys = RegistryKeys::new(cluster.redis_prefix.as_str());
+    let keys = RegistryKeys::new(cluster.redis_prefix());
     for user in ["bob", "carol"] {
         let entry = keys.user(&user.parse().unwrap());
         eventually("the user is claimed again", async || redis.ask::<bool>("EXISTS", &[&entry]).await).await;

@@ -2,6 +2,7 @@
 
 use harness::api_client::{Answer, Api};
 use harness::cluster::Cluster;
+use harness::storage::Tables;
 use harness::wait::eventually;
 use harness::websocket::WebSocketClient;
 use serde_json::{Value, json};
@@ -12,33 +13,34 @@ use uuid::Uuid;
 /// Waits until everything stored has gone wherever it goes, pushes included. For clusters whose api-servers are
 /// these and have not been restarted: they count.
 pub async fn settled(cluster: &Cluster, apis: usize) {
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     eventually("everything is delivered", async || {
-        let stored: i64 = count(&database, "SELECT coalesce(sum(last_seq), 0)::bigint FROM channels").await;
+        let stored = count(&tables, "SELECT CAST(coalesce(sum(last_seq), 0) AS BIGINT) FROM channels").await;
         let mut delivered = 0.0;
         for api in 0..apis {
             let url = cluster.api_internal_url(api);
             delivered += cluster.metric(&url, "naru_api_delivery_seconds_count").await;
         }
-        delivered == stored as f64 && is_at_rest(&database).await
+        delivered == stored as f64 && is_at_rest(&tables).await
     })
     .await;
 }
 
 /// Waits until nothing is left in the outbox, and no push waits: whoever stored it and whoever delivered it.
-pub async fn at_rest(database: &PgPool) {
-    eventually("nothing is left to deliver", async || is_at_rest(database).await).await;
+pub async fn at_rest(tables: impl Into<Tables>) {
+    let tables = tables.into();
+    eventually("nothing is left to deliver", async || is_at_rest(&tables).await).await;
 }
 
-async fn is_at_rest(database: &PgPool) -> bool {
+async fn is_at_rest(tables: &Tables) -> bool {
     // In this order: an entry stays in the outbox until its push jobs are written.
-    count(database, "SELECT count(*) FROM outbox").await == 0
-        && count(database, "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL").await == 0
+    count(tables, "SELECT count(*) FROM outbox").await == 0
+        && count(tables, "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL").await == 0
 }
 
-/// One number.
-pub async fn count(database: &PgPool, sql: &'static str) -> i64 {
-    sqlx::query_scalar(sql).fetch_one(database).await.unwrap()
+/// One number, of [`Cluster::tables`] or of a Postgres.
+pub async fn count(tables: impl Into<Tables>, sql: &str) -> i64 {
+    tables.into().count(sql).await
 }
 
 /// Holds a channel's row as a transaction does that writes to it; commit or drop it to let go. Others wait for 3 s.

@@ -1,20 +1,25 @@
-//! A whole Naru: api-servers and gateways in this process, on a database and a corner of a Redis of their own.
+//! A whole Naru: api-servers and gateways in this process, on a database and a registry of their own.
 
 mod builder;
 mod flags;
 mod service;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use shared_runtime::registry::SessionRegistry;
 use sqlx::PgPool;
 
 use self::flags::Flags;
 use self::service::Service;
 use crate::api_client::{Answer, Api};
+use crate::edition::Edition;
 use crate::fake_fcm::FakeFcm;
 use crate::ports::free_port;
 use crate::process::ServiceProcess;
+use crate::registry::TestRegistry;
+use crate::storage::{Tables, TestStorage};
 use crate::tcp_proxy::TcpProxy;
 use crate::tokens::{INTERNAL_SECRET, token_for};
 use crate::wait::eventually;
@@ -25,16 +30,15 @@ pub use self::builder::ClusterBuilder;
 /// Everything ends when this is dropped.
 pub struct Cluster {
     pub fcm: FakeFcm,
-    pub database_url: String,
-    pub redis_url: String,
-    /// What every key of this cluster begins with.
-    pub redis_prefix: String,
     apis: Vec<Service>,
     gateways: Vec<Service>,
     gateway_proxies: Vec<TcpProxy>,
     api_flags: Flags,
     gateway_flags: Flags,
     client: Client,
+    registry: TestRegistry,
+    // After the services: its folder goes when they have been told to stop.
+    storage: TestStorage,
 }
 
 /// A gateway as a program, for tests that kill it.
@@ -116,9 +120,28 @@ impl Cluster {
         &self.client
     }
 
-    /// A few connections to the database, for tests that look behind the API.
+    /// The database of either edition, for tests that look behind the API.
+    pub async fn tables(&self) -> Tables {
+        self.storage.tables().await
+    }
+
+    /// A few connections to Postgres, for tests that concern it; the embedded edition has none.
     pub async fn database(&self) -> PgPool {
-        PgPool::connect(&self.database_url).await.expect("the database answers")
+        Edition::need_services("a cluster's Postgres");
+        match self.storage.tables().await {
+            Tables::Postgres(pool) => pool,
+            Tables::Sqlite(_) => unreachable!("services have Postgres"),
+        }
+    }
+
+    /// Who is connected where, as the services see it.
+    pub fn registry(&self) -> Arc<dyn SessionRegistry> {
+        self.registry.open()
+    }
+
+    /// What every key of this cluster in Redis begins with; the embedded edition has none.
+    pub fn redis_prefix(&self) -> &str {
+        self.registry.redis().1
     }
 
     /// Stops an api-server as SIGTERM does, and waits for its end.
@@ -133,6 +156,7 @@ impl Cluster {
 
     /// One more gateway, as a process. Its index is no other's: use its `connect`.
     pub async fn spawn_gateway(&self) -> GatewayProcess {
+        Edition::need_services("a gateway as a process");
         let (public_port, internal_port) = (free_port(), free_port());
         let mut flags = self.gateway_flags.clone();
         builder::add_gateway_addresses(&mut flags, public_port, internal_port);
@@ -142,6 +166,7 @@ impl Cluster {
 
     /// One more api-server, as a process.
     pub async fn spawn_api(&self) -> ApiProcess {
+        Edition::need_services("an api-server as a process");
         let (public_port, internal_port) = (free_port(), free_port());
         let mut flags = self.api_flags.clone();
         builder::add_addresses(&mut flags, public_port, internal_port);

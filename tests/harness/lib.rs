@@ -3,6 +3,7 @@
 pub mod api_client;
 pub mod child;
 pub mod cluster;
+pub mod edition;
 pub mod fake_fcm;
 pub mod jwks;
 pub mod keys;
@@ -12,7 +13,9 @@ mod postgres_programs;
 pub mod process;
 pub mod raw_socket;
 pub mod redis;
+pub mod registry;
 pub mod runtime;
+pub mod storage;
 pub mod tcp_proxy;
 pub mod tokens;
 pub mod wait;

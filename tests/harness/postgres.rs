@@ -12,6 +12,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 
 use crate::child::GuardedChild;
+use crate::edition::Edition;
 use crate::ports::free_port;
 use crate::postgres_programs::find_programs;
 use crate::wait::eventually;
@@ -50,6 +51,7 @@ impl Postgres {
     }
 
     async fn start_with(small_disk: Option<u32>) -> Self {
+        Edition::need_services("a Postgres");
         let programs = find_programs();
         let directory = new_directory();
         let run_as = unprivileged_owner(&directory);

@@ -11,6 +11,7 @@ use deadpool_redis::redis::{Client, FromRedisValue, cmd};
 use tokio::sync::OnceCell;
 
 use crate::child::GuardedChild;
+use crate::edition::Edition;
 use crate::ports::free_port;
 use crate::wait::eventually;
 
@@ -31,6 +32,7 @@ impl Redis {
 
     /// A server of the caller's own, which may be stopped, frozen and emptied; it ends when dropped.
     pub async fn start_private() -> Self {
+        Edition::need_services("a Redis");
         let directory = tempfile::Builder::new().prefix("naru-redis-").tempdir();
         let directory = directory.expect("a temporary directory").keep();
         // It writes nothing that would be worth an orderly end.

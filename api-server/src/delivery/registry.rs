@@ -1,9 +1,9 @@
 //! The session registry as an api-server sees it: where users are, and which gateways live.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use shared_runtime::registry::{RegistryUnavailable, SessionRegistry, Whereabouts};
 use shared_types::registry_keys::{Lease, TicketGrant};
@@ -26,7 +26,24 @@ pub struct Registry {
 #[derive(Default)]
 struct Leases {
     live: HashMap<GatewayId, Gateway>,
-    read_at: Option<Instant>,
+    /// Looked for and not found: until the table's next reading nobody asks again. As many as gateways have died
+    /// whose sessions' entries are still there.
+    dead: Mutex<HashSet<GatewayId>>,
+}
+
+impl Leases {
+    fn is_unknown(&self, id: &GatewayId) -> bool {
+        !self.live.contains_key(id) && !self.dead().contains(id)
+    }
+
+    fn note_dead<'a>(&self, ids: impl Iterator<Item = &'a GatewayId>) {
+        let ids: Vec<GatewayId> = ids.cloned().collect();
+        self.dead().extend(ids);
+    }
+
+    fn dead(&self) -> MutexGuard<'_, HashSet<GatewayId>> {
+        self.dead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Gateway {
@@ -61,14 +78,13 @@ impl Registry {
         }
         let whereabouts = self.counted(self.sessions.whereabouts(users).await)?;
         let mut leases = self.leases();
-        // A gateway that started within the last second is not in the table. Ids of dead ones are looked for again
-        // only after the table's next reading.
-        let is_unknown = |id: &GatewayId| !leases.live.contains_key(id);
-        if whereabouts.iter().flat_map(|user| &user.gateways).any(is_unknown)
-            && leases.read_at.is_none_or(|at| at.elapsed() > REFRESH / 20)
-        {
+        // A gateway that started a moment ago is not in the table.
+        if whereabouts.iter().flat_map(|user| &user.gateways).any(|id| leases.is_unknown(id)) {
             self.refresh().await?;
             leases = self.leases();
+            let unknown =
+                whereabouts.iter().flat_map(|user| &user.gateways).filter(|id| leases.is_unknown(id));
+            leases.note_dead(unknown);
         }
         let places = whereabouts.into_iter().map(|Whereabouts { mut gateways, is_expected_back }| {
             gateways.retain(|id| leases.live.contains_key(id));
@@ -140,7 +156,7 @@ impl Registry {
             })
             .collect();
         *self.leases.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Leases { live, read_at: Some(Instant::now()) });
+            Arc::new(Leases { live, dead: Mutex::default() });
     }
 
     fn leases(&self) -> Arc<Leases> {
@@ -151,5 +167,37 @@ impl Registry {
         answer.inspect_err(|_| {
             self.metrics.registry_failures.inc();
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Registry as MetricsRegistry;
+    use shared_runtime::registry::{InProcessRegistry, Intent};
+
+    use super::*;
+
+    fn lease() -> Lease {
+        Lease { url: "http://g".into(), public_url: "ws://g/ws".into(), sessions: 0, is_draining: false }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_newer_than_the_table_is_found_and_a_dead_one_is_asked_for_once() {
+        let sessions = Arc::new(InProcessRegistry::default());
+        let metrics = Metrics::register(&mut MetricsRegistry::default());
+        let registry = Registry::new(sessions.clone(), metrics);
+        let (new, dead) = (GatewayId::generate(), GatewayId::generate());
+        let (alice, bob): (UserId, UserId) = ("alice".parse().unwrap(), "bob".parse().unwrap());
+        registry.refresh().await.unwrap();
+        sessions.settle(&dead, &[(bob.clone(), Intent::Claim)]).await.unwrap();
+        assert!(registry.locate(std::slice::from_ref(&bob)).await.unwrap().is_empty());
+        let table = registry.leases();
+
+        sessions.renew(&new, &lease()).await.unwrap();
+        sessions.settle(&new, &[(alice.clone(), Intent::Claim)]).await.unwrap();
+
+        assert!(registry.locate(std::slice::from_ref(&bob)).await.unwrap().is_empty());
+        assert!(Arc::ptr_eq(&table, &registry.leases()), "nobody asks for a dead gateway again");
+        assert!(registry.locate(std::slice::from_ref(&alice)).await.unwrap().contains_key(&alice));
     }
 }

@@ -75,7 +75,14 @@ async fn unread_are_the_messages_of_others_after_the_read_cursor(store: AnyStore
     send(&store, channel, "bob", "2").await;
     store.rename(channel, &user("alice"), false, "crew").await.unwrap();
     send(&store, channel, "alice", "4").await;
-    let unread = async |name| shown(&store, channel, name).await.unwrap().unread_count;
+    let unread = async |name| {
+        let (shown, listed) = (
+            shown(&store, channel, name).await.unwrap(),
+            store.channels(&user(name), None, 9).await.unwrap(),
+        );
+        assert_eq!(listed[0].unread_count, shown.unread_count, "{name}");
+        shown.unread_count
+    };
     assert_eq!((unread("alice").await, unread("bob").await), (1, 2));
     store.mark_read(channel, &user("bob"), 1).await.unwrap();
     assert_eq!(unread("bob").await, 1);

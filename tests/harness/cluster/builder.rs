@@ -1,15 +1,18 @@
 //! What a cluster is made of.
 
+use api_server::startup::Backends;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use super::flags::Flags;
 use super::service::{Ports, Service};
 use super::{Cluster, http_client};
+use crate::edition::Edition;
 use crate::fake_fcm::FakeFcm;
-use crate::postgres::Postgres;
 use crate::redis::Redis;
+use crate::registry::TestRegistry;
 use crate::runtime::in_background;
+use crate::storage::TestStorage;
 use crate::tcp_proxy::TcpProxy;
 use crate::tokens::{INTERNAL_SECRET, JWT_SECRET};
 
@@ -77,14 +80,16 @@ impl ClusterBuilder {
         self
     }
 
-    /// Another database than a fresh one of the shared server: of a private one, or behind a proxy.
+    /// Another Postgres than a fresh database of the shared server: a private one, or behind a proxy.
     pub fn database_url(mut self, url: impl Into<String>) -> Self {
+        Edition::need_services("a Postgres of one's own");
         self.database_url = Some(url.into());
         self
     }
 
     /// Another Redis than the shared one: a private one, or behind a proxy.
     pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        Edition::need_services("a Redis of one's own");
         self.redis_url = Some(url.into());
         self
     }
@@ -104,18 +109,21 @@ impl ClusterBuilder {
 
     /// Starts everything.
     pub async fn start(self) -> Cluster {
-        let database_url = match &self.database_url {
-            Some(url) => url.clone(),
-            None => Postgres::shared().await.fresh_database().await,
+        let storage = match &self.database_url {
+            Some(url) => TestStorage::Postgres { url: url.clone() },
+            None => TestStorage::fresh().await,
         };
-        let redis = Redis::shared().await;
-        let redis_url = self.redis_url.clone().unwrap_or_else(|| redis.url());
-        let redis_prefix = redis.fresh_prefix();
+        let registry = match &self.redis_url {
+            Some(url) => TestRegistry::at(url.clone(), Redis::shared().await.fresh_prefix()),
+            None => TestRegistry::fresh().await,
+        };
         let fcm = FakeFcm::start();
 
         let mut common = Flags::default();
-        common.set(format!("--redis-url={redis_url}"));
-        common.set(format!("--redis-prefix={redis_prefix}"));
+        if let TestRegistry::Redis { url, prefix } = &registry {
+            common.set(format!("--redis-url={url}"));
+            common.set(format!("--redis-prefix={prefix}"));
+        }
         common.set(format!("--jwt-secret={JWT_SECRET}"));
         common.set(format!("--internal-secret={INTERNAL_SECRET}"));
         // Many clusters share a few cores, and a dropped one should be gone soon.
@@ -123,7 +131,9 @@ impl ClusterBuilder {
         common.set("--shutdown-grace=5s");
 
         let mut api_flags = common.clone();
-        api_flags.set(format!("--database-url={database_url}"));
+        if let TestStorage::Postgres { url } = &storage {
+            api_flags.set(format!("--database-url={url}"));
+        }
         api_flags.set("--database-connections=6");
         api_flags.set("--send-rate=0");
         api_flags.set(format!("--fcm-service-account={}", fcm.service_account_file().display()));
@@ -131,7 +141,7 @@ impl ClusterBuilder {
         self.finish(&mut api_flags, &self.api_flags);
         let mut apis = Vec::new();
         for _ in 0..self.apis {
-            apis.push(start_api(api_flags.clone()).await);
+            apis.push(start_api(api_flags.clone(), &storage, &registry).await);
         }
 
         let mut gateway_flags = common;
@@ -151,21 +161,20 @@ impl ClusterBuilder {
                 flags.set(format!("--advertise-url=http://127.0.0.1:{}", proxy.port()));
                 gateway_proxies.push(proxy);
             }
-            gateways.push(start_gateway(ports, &flags).await);
+            gateways.push(start_gateway(ports, &flags, &registry).await);
         }
 
         let client = http_client();
         let cluster = Cluster {
             fcm,
-            database_url,
-            redis_url,
-            redis_prefix,
             apis,
             gateways,
             gateway_proxies,
             api_flags,
             gateway_flags,
             client,
+            registry,
+            storage,
         };
         if self.waits {
             cluster.wait_ready().await;
@@ -192,25 +201,40 @@ pub(super) fn add_gateway_addresses(flags: &mut Flags, public_port: u16, interna
     flags.set(format!("--public-url=ws://127.0.0.1:{public_port}/ws"));
 }
 
-async fn start_api(mut flags: Flags) -> Service {
+// The same code as in production, and as in `standalone`.
+async fn start_api(mut flags: Flags, storage: &TestStorage, registry: &TestRegistry) -> Service {
     let Ports { public, internal, numbers: (public_port, internal_port) } = Ports::take();
     add_addresses(&mut flags, public_port, internal_port);
     let config =
         api_server::config::Config::try_parse_from(flags.as_slice()).unwrap_or_else(|e| panic!("{e}"));
     let listeners = api_server::startup::Listeners { public, internal };
-    let built = in_background(api_server::startup::build(config, listeners)).await;
+    let built = match Edition::under_test() {
+        Edition::Services => in_background(api_server::startup::build(config, listeners)).await,
+        Edition::Embedded => {
+            in_background(async {
+                let backends = Backends { store: storage.open_embedded().await, sessions: registry.open() };
+                api_server::startup::build_on(&config, listeners, backends)
+            })
+            .await
+        }
+    };
     let application = built.unwrap_or_else(|e| panic!("the api-server does not start: {e}"));
     let shutdown = CancellationToken::new();
     Service::start((public_port, internal_port), shutdown.clone(), application.run_until(shutdown))
 }
 
-async fn start_gateway(ports: Ports, flags: &Flags) -> Service {
+async fn start_gateway(ports: Ports, flags: &Flags, registry: &TestRegistry) -> Service {
     let Ports { public, internal, numbers } = ports;
     let program = ["chat-gateway".to_owned()];
     let arguments = program.iter().chain(flags.as_slice());
     let config = chat_gateway::config::Config::try_parse_from(arguments).unwrap_or_else(|e| panic!("{e}"));
     let listeners = chat_gateway::startup::Listeners { public, internal };
-    let built = in_background(chat_gateway::startup::build(config, listeners)).await;
+    let built = match Edition::under_test() {
+        Edition::Services => in_background(chat_gateway::startup::build(config, listeners)).await,
+        Edition::Embedded => {
+            in_background(chat_gateway::startup::build_on(config, listeners, registry.open())).await
+        }
+    };
     let application = built.unwrap_or_else(|e| panic!("the gateway does not start: {e}"));
     let shutdown = CancellationToken::new();
     Service::start(numbers, shutdown.clone(), application.run_until(shutdown))

@@ -265,14 +265,13 @@ export class NaruClient {
   }
 
   #hear(frame: ServerFrame | { type: string }): void {
-    this.#resume.hear(frame);
+    // A `resume` that is refused is no fault: sync has the entries too.
+    if (this.#resume.hear(frame)) return;
     if ("seq" in frame && "channelId" in frame) {
       const entry = frame as unknown as Entry;
       this.#inbox.offer(entry.channelId, [entry]);
     } else if (frame.type === "error") {
-      const { code, detail } = frame as { code: string; detail: string };
-      // The answer to `resume` of a gateway that does not resume is no fault.
-      if (code !== "invalid_request" || !detail.includes("/sync")) this.#fail(new NaruError("session", detail));
+      this.#fail(new NaruError("session", (frame as { detail: string }).detail));
     } else if (frame.type !== "resumed" && frame.type !== "draining") {
       this.#receipts.hear(frame as EphemeralFrame);
       this.#emitter.emit("ephemeral", frame as EphemeralFrame);

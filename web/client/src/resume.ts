@@ -14,7 +14,7 @@ export interface Resumed {
 
 /**
  * Asks the gateway for everything after the cursors. `undefined`: it does not do that, so `POST /sync` has to.
- * Today's gateways answer with an `error` frame; one that resumes sends the entries and then `resumed`.
+ * A gateway that cannot answers with an `error` frame; one that can sends the entries and then `resumed`.
  */
 export class Resume {
   #answer: ((resumed: Resumed | undefined, wasRefused: boolean) => void) | undefined;
@@ -40,17 +40,22 @@ export class Resume {
     });
   }
 
-  /** Every frame passes here; entries say that a resume is under way. */
-  hear(frame: ServerFrame | { type: string }): void {
-    if (!this.#answer) return;
+  /** Every frame passes here; entries say that a resume is under way. Tells whether it was the answer. */
+  hear(frame: ServerFrame | { type: string }): boolean {
+    if (!this.#answer) return false;
     if (frame.type === "resumed") this.#settle(frame as { type: "resumed" } & Resumed);
-    else if (frame.type === "error") this.#settle(undefined);
-    else this.#waitOn();
+    // A gateway that cannot do it now may be able to the next time.
+    else if (frame.type === "error") this.#settle(undefined, (frame as { code?: unknown }).code === "invalid_request");
+    else {
+      this.#waitOn();
+      return false;
+    }
+    return true;
   }
 
   /** The session has ended, and with it the question; that is no refusal. */
   abandon(): void {
-    this.#settle(undefined, false);
+    this.#settle(undefined);
   }
 
   #waitOn(): void {
@@ -58,7 +63,7 @@ export class Resume {
     this.#timer = this.clock.setTimeout(() => this.#settle(undefined), SILENCE_MS);
   }
 
-  #settle(resumed: Resumed | undefined, wasRefused = resumed === undefined): void {
+  #settle(resumed: Resumed | undefined, wasRefused = false): void {
     this.clock.clearTimeout(this.#timer);
     const answer = this.#answer;
     this.#answer = undefined;

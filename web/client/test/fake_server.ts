@@ -31,6 +31,12 @@ export class FakeServer {
   /** Looked at before the call is served; the first that answers wins. */
   readonly rules: Rule[] = [];
   resumes = false;
+  /** The next `resume` is answered with this error instead. */
+  resumeError: { code: string; detail: string } | undefined;
+  /** Who is further behind has to resync. */
+  resumeLimit = 1_000;
+  /** Runs before `resumed`, after the entries. */
+  duringResume: (() => void) | undefined;
   socketPath = "/ws";
   refusedTokens = new Set<string>();
   connects = 0;
@@ -128,14 +134,24 @@ export class FakeServer {
       const detail = "This gateway does not resume: fetch what you missed by POST /sync.";
       return socket.send(JSON.stringify({ type: "error", code: "invalid_request", detail }));
     }
+    const error = this.resumeError;
+    this.resumeError = undefined;
+    if (error) return socket.send(JSON.stringify({ type: "error", ...error }));
     const channels: Record<string, number> = {};
+    const resyncRequired: string[] = [];
     const mine = [...this.channels.values()].filter((channel) => channel.members.has(userId));
     for (const channel of mine.filter((one) => one.id in cursors)) {
-      for (const entry of channel.entries.slice(cursors[channel.id])) socket.send(JSON.stringify(entry));
+      const missed = channel.entries.slice(cursors[channel.id]);
+      if (missed.length > this.resumeLimit) {
+        resyncRequired.push(channel.id);
+        continue;
+      }
+      for (const entry of missed) socket.send(JSON.stringify(entry));
       channels[channel.id] = channel.entries.length;
     }
     const newChannels = mine.map((channel) => channel.id).filter((id) => !(id in cursors));
-    socket.send(JSON.stringify({ type: "resumed", channels, resyncRequired: [], newChannels }));
+    this.duringResume?.();
+    socket.send(JSON.stringify({ type: "resumed", channels, resyncRequired, newChannels }));
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

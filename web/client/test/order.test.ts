@@ -103,6 +103,46 @@ test("a server that resumes is not asked for the same by sync", async (t) => {
   assert.deepEqual(server.frames.findLast(({ type }) => type === "resume")?.cursors, { c: 2 });
 });
 
+test("what a resume cannot bring is read by sync, and nothing else is", async (t) => {
+  const { server, client } = await fixture(t);
+  server.resumes = true;
+  server.resumeLimit = 5;
+  server.pageLimit = 4;
+  server.addChannel("near", ["alice", "bob"], 2);
+  server.addChannel("far", ["alice", "bob"], 2);
+  server.addChannel("left", ["alice", "bob"], 2);
+  const alice = await client().started();
+  server.closeAll(1011);
+  for (const at of range(3, 5)) server.store("near", "bob", `${at}`);
+  for (const at of range(3, 12)) server.store("far", "bob", `${at}`);
+  server.channels.get("left")!.members.delete("alice");
+  server.addChannel("new", ["alice", "bob"], 2);
+  // Before `resumed`, as a gateway must not do it; the order is the client's own business all the same.
+  server.duringResume = () => server.deliver(server.store("far", "bob", "13"));
+  await until(() => alice.entries.length === 3 + 11 + 2 && alice.removed.length === 1);
+  assert.deepEqual([alice.seqs("near"), alice.seqs("far"), alice.seqs("new")], [range(3, 5), range(3, 13), [1, 2]]);
+  assert.deepEqual([alice.added, alice.removed], [["new"], ["left"]]);
+  const asked = server.callsTo("/sync").flatMap(({ body }) => Object.keys((body as { channels: object }).channels));
+  assert.ok(!asked.includes("near"), `${asked}`);
+});
+
+test("a gateway that cannot resume at the moment is asked again after the next connect", async (t) => {
+  const { server, client } = await fixture(t);
+  server.resumes = true;
+  server.addChannel("c", ["alice", "bob"], 2);
+  const alice = await client().started();
+  server.resumeError = { code: "overloaded", detail: "Fetch what you missed by POST /sync." };
+  server.closeAll(1011);
+  server.store("c", "bob", "three");
+  await until(() => alice.entries.length === 1);
+  assert.equal(server.callsTo("/sync").length, 1);
+  assert.deepEqual(alice.errors.filter(({ kind }) => kind === "session"), []);
+  server.closeAll(1011);
+  server.store("c", "bob", "four");
+  await until(() => alice.entries.length === 2);
+  assert.equal(server.callsTo("/sync").length, 1, "the session brought it");
+});
+
 test("a server that does not resume is asked once, and by sync from then on", async (t) => {
   const { server, client } = await fixture(t);
   server.addChannel("c", ["alice", "bob"], 2);

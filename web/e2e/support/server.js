@@ -15,10 +15,12 @@ const STOP_MS = 15_000;
 export async function startServer() {
   const running = process.env.NARU_E2E_URL;
   if (running) return { url: running.replace(/\/$/, ""), stop: async () => {} };
-  const binary = process.env.NARU_STANDALONE ?? fileURLToPath(new URL("../../../target/debug/standalone", import.meta.url));
+  const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../target", import.meta.url));
+  const binary = process.env.NARU_STANDALONE ?? join(target, "debug", "standalone");
   const data = await mkdtemp(join(tmpdir(), "naru-e2e-"));
   const url = `http://127.0.0.1:${await freePort()}`;
-  const child = spawn(binary, ["--data", data, "--listen", new URL(url).host], { stdio: ["ignore", "pipe", "pipe"] });
+  const options = ["--data", data, "--listen", new URL(url).host, "--ws-listen", `127.0.0.1:${await freePort()}`];
+  const child = spawn(binary, options, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
   const ended = new Promise((resolve) => child.once("close", resolve));
@@ -26,8 +28,9 @@ export async function startServer() {
     child.once("error", reject);
     child.once("close", (code) => reject(new Error(`${binary} has ended (${code}):\n${output}`)));
   });
-  failed.catch(() => {});
-  await Promise.race([failed, answers(`${url}/try/config`)]);
+  let hasFailed = false;
+  failed.catch(() => (hasFailed = true));
+  await Promise.race([failed, answers(`${url}/try/config`, () => hasFailed)]);
   return {
     url,
     async stop() {
@@ -40,10 +43,10 @@ export async function startServer() {
   };
 }
 
-/** @param {string} url */
-async function answers(url) {
+/** @param {string} url @param {() => boolean} isInVain */
+async function answers(url, isInVain) {
   const deadline = Date.now() + START_MS;
-  while (Date.now() < deadline) {
+  while (Date.now() < deadline && !isInVain()) {
     const response = await fetch(url).catch(() => undefined);
     if (response?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, 100));

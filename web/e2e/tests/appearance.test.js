@@ -1,11 +1,13 @@
 // Every view, light and dark, on a desk and on a phone: no serious accessibility fault, nothing sticks out, and a picture.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { describe, test } from "node:test";
 import { seriousFaults } from "../support/axe.js";
 import { contents, enter, eventually, fresh, say, screenshot, startDirect } from "../support/browser.js";
 import { useBrowser } from "../support/fixture.js";
 
 const use = useBrowser();
+/** Of the operator's charts; for pictures to show around, set it to 12 or more. */
+const MOMENTS = Number(process.env.NARU_E2E_MOMENTS ?? 3);
 const sizes = {
   desktop: { viewport: { width: 1280, height: 800 } },
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 },
@@ -27,83 +29,87 @@ async function inspect(page, name) {
   assert.equal(overflow, 0, `${name} is wider than its window`);
 }
 
-for (const theme of /** @type {const} */ (["light", "dark"])) {
-  for (const [size, options] of Object.entries(sizes)) {
-    test(`${theme}, ${size}`, async (t) => {
-      const { page, context } = await use.window(t, { ...options, colorScheme: theme });
-      const other = await use.window(t);
-      const [self = "", mate = "", third = "", ...others] = casts.pop() ?? [];
-      const isPhone = size === "phone";
-      /** @param {string} view */
-      const look = (view) => inspect(page, `${view}-${theme}-${size}`);
-      const toList = async () => {
-        if (isPhone) await page.getByRole("link", { name: "Back to the conversations" }).click();
-      };
+// Beside each other: most of their time they wait for the page to notice that the network is gone.
+describe("every view", { concurrency: true }, () => {
+  for (const theme of /** @type {const} */ (["light", "dark"])) {
+    for (const [size, options] of Object.entries(sizes)) {
+      test(`${theme}, ${size}`, async (t) => {
+        const { page, context } = await use.window(t, { ...options, colorScheme: theme });
+        const other = await use.window(t);
+        const [self = "", mate = "", third = "", ...others] = casts.pop() ?? [];
+        const isPhone = size === "phone";
+        /** @param {string} view */
+        const look = (view) => inspect(page, `${view}-${theme}-${size}`);
+        const toList = async () => {
+          if (isPhone) await page.getByRole("link", { name: "Back to the conversations" }).click();
+        };
 
-      await page.goto(use.url());
-      await page.locator("#name").waitFor();
-      await look("welcome");
-      await enter(page, use.url(), self);
-      await page.getByText("No conversations yet").waitFor();
-      await look("empty");
-      await page.getByRole("button", { name: "New conversation" }).click();
-      await page.getByText("Group", { exact: true }).click();
-      await look("new-conversation");
-      await page.keyboard.press("Escape");
+        await page.goto(use.url());
+        await page.locator("#name").waitFor();
+        await look("welcome");
+        await enter(page, use.url(), self);
+        await page.getByText("No conversations yet").waitFor();
+        await look("empty");
+        await page.getByRole("button", { name: "New conversation" }).click();
+        await page.getByText("Group", { exact: true }).click();
+        await look("new-conversation");
+        await page.keyboard.press("Escape");
 
-      for (const name of others) {
-        await startDirect(page, name);
-        await say(page, "Does the 9 o’clock ferry still run on Sundays?");
+        for (const name of others) {
+          await startDirect(page, name);
+          await say(page, "Does the 9 o’clock ferry still run on Sundays?");
+          await eventually(() => contents(page), (seen) => seen.length === 1);
+          await toList();
+        }
+        await enter(other.page, use.url(), mate);
+        await page.getByRole("button", { name: "New conversation" }).click();
+        await page.getByText("Group", { exact: true }).click();
+        await page.getByLabel("Name of the group").fill("Ferry crew");
+        await page.getByLabel(/Who else/).fill(`${mate}, ${third}`);
+        await page.getByRole("button", { name: "Start" }).click();
+        await page.getByRole("heading", { level: 1, name: "Ferry crew" }).waitFor();
+        await say(page, "Good morning! Who takes the early boat?");
         await eventually(() => contents(page), (seen) => seen.length === 1);
-        await toList();
-      }
-      await enter(other.page, use.url(), mate);
-      await page.getByRole("button", { name: "New conversation" }).click();
-      await page.getByText("Group", { exact: true }).click();
-      await page.getByLabel("Name of the group").fill("Ferry crew");
-      await page.getByLabel(/Who else/).fill(`${mate}, ${third}`);
-      await page.getByRole("button", { name: "Start" }).click();
-      await page.getByRole("heading", { level: 1, name: "Ferry crew" }).waitFor();
-      await say(page, "Good morning! Who takes the early boat?");
-      await eventually(() => contents(page), (seen) => seen.length === 1);
-      await other.page.getByRole("link", { name: /Ferry crew/ }).click();
-      await eventually(() => contents(other.page), (seen) => seen.length === 1);
-      await say(other.page, "I do. 안개가 짙어요, so we leave ten minutes late.");
-      await say(other.page, "The new timetable is on the board at pier 3, and the harbour office has copies for everybody.");
-      await eventually(() => contents(page), (seen) => seen.length === 3);
-      await say(page, "Thanks. I’ll tell the passengers who wait outside. 👋");
-      await eventually(() => contents(page), (seen) => seen.length === 4);
-      await say(other.page, "See you on board");
-      await eventually(() => contents(page), (seen) => seen.length === 5);
-      await look("conversation");
-      await page.getByRole("button", { name: "Members", exact: true }).click();
-      await page.getByRole("heading", { level: 3, name: "3 members" }).waitFor();
-      await look("members");
-      await page.getByRole("button", { name: "Close members" }).click();
+        await other.page.getByRole("link", { name: /Ferry crew/ }).click();
+        await eventually(() => contents(other.page), (seen) => seen.length === 1);
+        await say(other.page, "I do. 안개가 짙어요, so we leave ten minutes late.");
+        await say(other.page, "The new timetable is on the board at pier 3, and the harbour office has copies for everybody.");
+        await eventually(() => contents(page), (seen) => seen.length === 3);
+        await say(page, "Thanks. I’ll tell the passengers who wait outside. 👋");
+        await eventually(() => contents(page), (seen) => seen.length === 4);
+        await say(other.page, "See you on board");
+        await eventually(() => contents(page), (seen) => seen.length === 5);
+        await look("conversation");
+        await page.getByRole("button", { name: "Members", exact: true }).click();
+        await page.getByRole("heading", { level: 3, name: "3 members" }).waitFor();
+        await look("members");
+        await page.getByRole("button", { name: "Close members" }).click();
 
-      await context.setOffline(true);
-      await page.getByText("Connection lost").waitFor();
-      await say(page, "This one waits for the network");
-      await page.locator(".message.is-waiting").waitFor();
-      await look("lost");
-      await context.setOffline(false);
-      await eventually(() => contents(page), (seen) => seen.length === 6);
-      if (isPhone) {
-        await toList();
-        await say(other.page, "One more thing");
-        await page.locator(".badge").waitFor();
-        await look("list");
-      }
-      await page.goto(`${use.url()}#/operator`);
-      await eventually(() => page.locator("path.line").count(), (count) => count >= 5);
-      for (let seconds = 0; seconds < 12; seconds += 1) {
-        for (let at = 0; at < 1 + ((seconds * 5) % 7); at += 1) await say(other.page, "and another");
-        await page.waitForTimeout(700);
-      }
-      await look("operator");
-    });
+        await context.setOffline(true);
+        await page.getByText("Connection lost").waitFor();
+        await say(page, "This one waits for the network");
+        await page.locator(".message.is-waiting").waitFor();
+        await look("lost");
+        await context.setOffline(false);
+        await eventually(() => contents(page), (seen) => seen.length === 6);
+        if (isPhone) {
+          await toList();
+          await say(other.page, "One more thing");
+          await page.locator(".badge").waitFor();
+          await look("list");
+        }
+        await page.goto(`${use.url()}#/operator`);
+        await eventually(() => page.locator("path.line").count(), (count) => count >= 5);
+        // So that the picture has something to show.
+        for (let moment = 0; moment < MOMENTS; moment += 1) {
+          for (let at = 0; at < 1 + ((moment * 5) % 7); at += 1) await say(other.page, "and another");
+          await page.waitForTimeout(700);
+        }
+        await look("operator");
+      });
+    }
   }
-}
+});
 
 test("the switch goes from the system's theme to light and dark, and a reload keeps it", async (t) => {
   const { page } = await use.window(t, { colorScheme: "light" });

@@ -38,6 +38,38 @@ test("two windows chat: live, both ways, with unread counts and read marks", asy
   await eventually(() => bob.page.title(), (title) => title === "Naru");
 });
 
+// To be enabled with the server that has acks: take the second argument away.
+const needsAcks = { skip: process.env.NARU_E2E_ACKS ? false : "this server does not serve acks yet (NARU_E2E_ACKS=1 tries)" };
+test("sent, delivered, read: each is shown from the moment it is true, and not before", needsAcks, async (t) => {
+  const { alice, bob, names } = await twoPeople(t);
+  const last = alice.page.locator(".message.is-own").last().locator(".state");
+  /** @param {string} state */
+  const isShown = (state) => eventually(() => last.getAttribute("title"), (title) => title === state);
+  await isShown("Read");
+  // Bob looks elsewhere, and then has no network.
+  await bob.page.goto(`${use.url()}#/`);
+  await bob.page.getByText("Choose a conversation").waitFor();
+  await bob.context.setOffline(true);
+  await bob.page.getByText("Connection lost").waitFor();
+  await say(alice.page, "where are you?");
+  await isShown("Sent");
+
+  const link = (/** @type {number} */ unread) =>
+    bob.page.getByRole("link", { name: new RegExp(`${names.alice}.*${unread} unread`, "s") });
+  await bob.context.setOffline(false);
+  await link(1).waitFor();
+  await isShown("Delivered");
+  // The next one comes live.
+  await say(alice.page, "still there?");
+  await link(2).waitFor();
+  await isShown("Delivered");
+  assert.equal(await alice.page.locator(".message.is-own .state.is-read").count(), 1, "nobody has looked at it");
+
+  await link(2).click();
+  await isShown("Read");
+  assert.equal(await alice.page.locator(".message.is-own .state.is-read").count(), 3);
+});
+
 test("a window that was offline while 50 messages came shows each once, in order", async (t) => {
   const { alice, bob } = await twoPeople(t);
   await bob.context.setOffline(true);
