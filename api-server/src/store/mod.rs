@@ -1,4 +1,4 @@
-//! What is kept for ever: channels, participants, entries, devices, push jobs.
+//! What outlives a process: channels, participants, entries, the outbox, devices, push jobs.
 
 mod columns;
 mod error;
@@ -236,7 +236,8 @@ pub struct PushJob {
     pub attempts: i32,
     /// When the oldest of what is to be told began to wait.
     pub created_at: Timestamp,
-    /// `None` when there is nothing to push any more: device or entry are gone, or the device is disabled.
+    /// `None` when there is nothing to push any more: the user has read it or left, device or entry are gone, or the
+    /// device is disabled.
     pub push: Option<PendingPush>,
 }
 

@@ -186,7 +186,7 @@ pub trait DeviceStore {
     /// The user's devices by id.
     async fn devices(&self, user: &UserId) -> Result<Vec<Device>, StoreError>;
 
-    /// Whether there was such a device.
+    /// Whether there was such a device. Its push jobs go with it.
     async fn delete_device(&self, user: &UserId, device: &DeviceId) -> Result<bool, StoreError>;
 
     /// Stops pushing to a device, unless it has been given another target since the push was made. Answers
@@ -245,6 +245,7 @@ pub trait PushJobStore {
     /// made does not count towards the last one.
     async fn postpone_push(&self, job: i64, pause: Duration, uncounted: bool) -> Result<(), StoreError>;
 
-    /// The job is kept, with the reason, and not tried again until something new is to be told.
+    /// The job is kept, with the reason, and not tried again until something new is to be told; that may have come since
+    /// it was taken.
     async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError>;
 }
