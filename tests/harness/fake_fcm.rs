@@ -128,6 +128,11 @@ impl FakeFcm {
         self.seen().accepted.into()
     }
 
+    /// The accepted pushes since the last call, in order; they are kept no longer.
+    pub fn take_accepted(&self) -> Vec<Value> {
+        std::mem::take(&mut self.shared.inner().seen.accepted).into()
+    }
+
     /// The accepted pushes to one target.
     pub fn accepted_by(&self, target: &str) -> Vec<Value> {
         let mut accepted = self.accepted();
