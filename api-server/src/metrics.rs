@@ -45,6 +45,8 @@ pub struct Metrics {
     pub delivery_seconds: Histogram,
     pub gateway_requests: Family<OutcomeLabels, Counter>,
     pub lane_depth: Gauge,
+    pub lanes_behind: Gauge,
+    pub delivery_congested: Gauge,
     pub registry_failures: Counter,
     pub outbox_adopted: Counter,
     pub acks: Counter,
@@ -76,6 +78,8 @@ impl Metrics {
             delivery_seconds: seconds(),
             gateway_requests: Family::default(),
             lane_depth: Gauge::default(),
+            lanes_behind: Gauge::default(),
+            delivery_congested: Gauge::default(),
             registry_failures: Counter::default(),
             outbox_adopted: Counter::default(),
             acks: Counter::default(),
@@ -121,6 +125,16 @@ impl Metrics {
         );
         naru.register("gateway_requests", "Calls to gateways by outcome", metrics.gateway_requests.clone());
         naru.register("lane_depth", "Shipments that wait for a gateway", metrics.lane_depth.clone());
+        naru.register(
+            "lanes_behind",
+            "Gateways to which more is to be delivered than they take",
+            metrics.lanes_behind.clone(),
+        );
+        naru.register(
+            "delivery_congested",
+            "1 while sends are refused because deliveries wait for too long",
+            metrics.delivery_congested.clone(),
+        );
         naru.register(
             "registry_failures",
             "Look-ups that Redis did not answer",

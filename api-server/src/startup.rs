@@ -261,6 +261,20 @@ impl Application {
     /// Serves until `shutdown`, then finishes what was begun: not ready, no new request, what waits is stored,
     /// what is stored is delivered, within the grace period.
     pub async fn run_until(self, shutdown: CancellationToken) -> std::io::Result<()> {
+        let nobody_waits = CancellationToken::new();
+        nobody_waits.cancel();
+        self.run_with_gateway_until(shutdown, CancellationToken::new(), nobody_waits).await
+    }
+
+    /// As [`run_until`](Self::run_until), for a gateway that stops together with this server: cancels `is_delivered`
+    /// when the gateway will get nothing more from here, and then, within the grace period, takes what it still has to
+    /// report until `gateway_has_stopped`.
+    pub async fn run_with_gateway_until(
+        self,
+        shutdown: CancellationToken,
+        is_delivered: CancellationToken,
+        gateway_has_stopped: CancellationToken,
+    ) -> std::io::Result<()> {
         let Self { state, public, internal, background, push_worker, outbox_keeper, grace } = self;
         let (public_handle, internal_handle) = (public.handle(), internal.handle());
         let public = tokio::spawn(public);
@@ -276,6 +290,9 @@ impl Application {
         if undelivered > 0 {
             warn!(entries = undelivered, "stopped before everything was delivered; the outbox keeps it");
         }
+        is_delivered.cancel();
+        // Acks of the last moment: they cancel pushes, so the worker goes after them. In vain is no harm.
+        let _reported = tokio::time::timeout(left(), gateway_has_stopped.cancelled()).await;
         background.cancel();
         if tokio::time::timeout(left(), push_worker).await.is_err() {
             warn!("stopped with pushes in flight; their jobs are due again when their lease ends");

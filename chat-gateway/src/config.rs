@@ -72,8 +72,9 @@ pub struct SessionOptions {
           value_parser = humantime::parse_duration)]
     pub write_limit: Duration,
     /// Frames that may wait for one session; beyond it the session is closed with 4008
-    // A waiting frame is shared: it costs a session 8 bytes, so a full mailbox of a stuck reader is 2 KiB.
-    #[arg(long, env = "NARU_MAILBOX_FRAMES", default_value = "256", value_name = "COUNT")]
+    // A waiting frame is shared: it costs a session 8 bytes, so a full mailbox of a stuck reader is 8 KiB. Twice what one
+    // request of an api-server carries: after an outage a session may get that much at once, however fast it reads.
+    #[arg(long, env = "NARU_MAILBOX_FRAMES", default_value = "1024", value_name = "COUNT")]
     pub mailbox_frames: NonZeroUsize,
     /// Sessions of one user on this gateway; beyond it a new one is closed with 4009
     #[arg(long, env = "NARU_MAX_SESSIONS_PER_USER", default_value = "32", value_name = "COUNT")]

@@ -15,6 +15,8 @@ pub const RESUME_PATH: &str = "/internal/resume";
 pub const MAX_ACKS: usize = 5_000;
 /// Most sessions of one request, which is one statement for the database.
 pub const MAX_RESUMES: usize = 256;
+/// Most channels that a client did not name of one session's answer; one with more unknown ones reads the list.
+pub const MAX_NEW_CHANNELS: usize = 1_000;
 /// Most entries of one answer; of the largest that are 6 MB, of ordinary ones 60 KB.
 pub const MAX_ENTRIES: i64 = 200;
 
@@ -67,11 +69,26 @@ pub struct ResumeResponse {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResumableChannels {
-    /// Of the channels that were named, those that the user is in, with the last `seq` of each. The user may have
-    /// every entry up to there: membership and `seq` were read together.
-    pub channels: HashMap<ChannelId, Seq>,
-    /// The user's channels that were not named, latest activity first, at most 1,000.
-    pub new_channels: Vec<ChannelId>,
+    /// Of the channels that were named, those that the user is in.
+    pub channels: HashMap<ChannelId, NamedChannel>,
+    /// The user's channels that were not named, latest activity first, at most [`MAX_NEW_CHANNELS`].
+    pub new_channels: Vec<NewChannel>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedChannel {
+    /// The user may have every entry up to here: membership and `seq` were read together.
+    pub last_seq: Seq,
+    /// The entry with which the user joined; 0: was in it from the beginning.
+    pub joined_seq: Seq,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewChannel {
+    pub channel_id: ChannelId,
+    pub last_seq: Seq,
 }
 
 /// Ascending entries after a cursor, each as the bytes that clients get.

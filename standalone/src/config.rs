@@ -13,7 +13,8 @@ use url::Url;
 /// Naru in one process: the api-server and a chat-gateway on embedded storage. Needs nothing else.
 ///
 /// Every option of the two services works here too, as its environment variable (`api-server --help`,
-/// `chat-gateway --help`). Give DATABASE_URL and REDIS_URL to use Postgres and Redis instead.
+/// `chat-gateway --help`), with the default it has there, but for NARU_DRAIN_WINDOW: 1s. Give DATABASE_URL and REDIS_URL
+/// to use Postgres and Redis instead.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "standalone", version, max_term_width = 110)]
 pub struct Config {

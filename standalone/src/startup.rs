@@ -106,22 +106,20 @@ fn address_of(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr,
 }
 
 impl Application {
-    /// Serves until `shutdown`. The api-server goes first: what it has accepted still reaches the sessions; then
-    /// the gateway drains them.
+    /// Serves until `shutdown`. What the api-server has accepted still reaches the sessions; then the gateway drains
+    /// them, and reports what they acked to the api-server, which goes last.
     pub async fn run_until(self, shutdown: CancellationToken) -> io::Result<()> {
-        let (stop_api, stop_gateway) = (CancellationToken::new(), CancellationToken::new());
-        let api = self.api.run_until(stop_api.clone());
-        let gateway = self.gateway.run_until(stop_gateway.clone());
-        let order = async {
-            shutdown.cancelled().await;
-            stop_api.cancel();
+        let (stop_gateway, gateway_has_stopped) = (CancellationToken::new(), CancellationToken::new());
+        let api = async {
+            // An api-server that has failed takes the gateway with it.
+            let _stop_gateway = stop_gateway.clone().drop_guard();
+            self.api.run_with_gateway_until(shutdown, stop_gateway.clone(), gateway_has_stopped.clone()).await
         };
-        let api_first = async {
-            let ended = api.await;
-            stop_gateway.cancel();
-            ended
+        let gateway = async {
+            let _has_stopped = gateway_has_stopped.clone().drop_guard();
+            self.gateway.run_until(stop_gateway.clone()).await
         };
-        let ((), api, gateway) = tokio::join!(order, api_first, gateway);
+        let (api, gateway) = tokio::join!(api, gateway);
         api.and(gateway)
     }
 }

@@ -30,7 +30,7 @@ use clap::Parser;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::check::Pushes;
+use crate::check::{Pushes, Violation};
 use crate::history::Logs;
 use crate::options::{Mode, Options};
 use crate::population::{CHANGING_GROUPS, Population, phone_count, settle};
@@ -63,6 +63,13 @@ async fn main() -> ExitCode {
     let audit = Audit { options, phases, plan, site };
     // Everything ends here, before the verdict is turned into an exit code.
     if audit.run().await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+struct Settled {
+    logs: Logs,
+    after: Duration,
+    /// What was waited for last.
+    last: Option<Violation>,
 }
 
 struct Audit {
@@ -107,13 +114,14 @@ impl Audit {
             lives.spawn(life::arrive(Arc::clone(device), self.options.mode.is_none()));
         }
         self.bring_about(run, targets, &population).await;
-        let (logs, settled_after) = self.settled(run, targets).await;
+        let settled = self.settled(run, targets).await;
+        let logs = settled.logs;
         targets.collect(run, &self.site.fcm);
 
         let pushes = if self.options.mode.is_none() { Pushes::WhereNeeded } else { Pushes::None };
         let history = run.history();
         let violations = check::violations(&history, &logs, pushes);
-        report::print_summary(&history, &logs, settled_after);
+        report::print_summary(&history, &logs, settled.after, settled.last.as_ref());
         if history.is_overfull {
             println!("BROKEN     seed {seed}: more was seen than can be checked");
         } else if violations.is_empty() {
@@ -150,22 +158,24 @@ impl Audit {
     }
 
     /// Waits until everybody has everything, or for as long as the options say.
-    async fn settled(&self, run: &Shared, targets: &PushTargets) -> (Logs, Duration) {
+    async fn settled(&self, run: &Shared, targets: &PushTargets) -> Settled {
         self.site.wait_ready().await;
         let began = Instant::now();
         let limit = Duration::from_secs(self.options.surroundings.settle_limit);
         run.sleep_until(run.phases.moves_until).await;
         let mut logs = logs::read(run).await;
+        let mut last = None;
         loop {
             targets.collect(run, &self.site.fcm);
-            let is_settled = check::unsettled(&run.history(), &logs).is_empty();
-            if is_settled || began.elapsed() > limit {
-                let settled_after = began.elapsed();
+            let unsettled = check::unsettled(&run.history(), &logs).into_iter().next();
+            if unsettled.is_none() || began.elapsed() > limit {
+                let after = began.elapsed();
                 sleep(AFTERMATH).await;
                 // What was sent last may have been stored after the first look.
                 logs = logs::read(run).await;
-                return (logs, settled_after);
+                return Settled { logs, after, last };
             }
+            last = unsettled;
             sleep(LOOK_EVERY).await;
         }
     }

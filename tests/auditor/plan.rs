@@ -305,6 +305,8 @@ impl fmt::Display for Planned {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -312,6 +314,15 @@ mod tests {
         let phases = Phases::of_seconds(60);
         assert_eq!(plan(7, &phases, 4), plan(7, &phases, 4));
         assert_ne!(plan(7, &phases, 4), plan(8, &phases, 4));
+    }
+
+    #[test]
+    fn the_three_runs_of_all_tests_have_every_kind_of_fault_between_them() {
+        let kinds = |seeds: &[u64], seconds| -> BTreeSet<&str> {
+            let plans = seeds.iter().flat_map(|seed| plan(*seed, &Phases::of_seconds(seconds), 4));
+            plans.map(|planned| planned.fault.kind()).collect()
+        };
+        assert_eq!(kinds(&[6, 7, 42], 25), kinds(&[1], 3_600));
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub fn print_plan(seed: u64, plan: &[Planned]) {
     }
 }
 
-pub fn print_summary(history: &History, logs: &Logs, settled_after: Duration) {
+/// Settling takes less than this, or it is worth a look what was waited for.
+const SOON: Duration = Duration::from_secs(5);
+
+/// `last` is what was waited for last until all was settled.
+pub fn print_summary(history: &History, logs: &Logs, settled_after: Duration, last: Option<&Violation>) {
     let mut answers: BTreeMap<String, usize> = BTreeMap::new();
     for attempt in history.sends.iter().flat_map(|send| &send.attempts) {
         let key = match &attempt.answer {
@@ -49,6 +53,9 @@ pub fn print_summary(history: &History, logs: &Logs, settled_after: Duration) {
     }
     println!("faults     {}", list(&faults));
     println!("settled    {:.1} s after the last send", settled_after.as_secs_f64());
+    if let Some(last) = last.filter(|_| settled_after > SOON) {
+        println!("waited for {}", tell(history, logs, last));
+    }
 }
 
 /// The plan again is not printed: it stands above.

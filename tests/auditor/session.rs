@@ -158,8 +158,8 @@ impl Task {
                 let now = self.device.run.now();
                 let text = format!("t{now} session {}: {frame}", self.index);
                 self.device.note(text);
-                // TODO(lead): remove this fall-back with the first gateway that resumes.
-                if frame["detail"].as_str().is_some_and(|detail| detail.contains("does not resume")) {
+                // No resume now: a client that does not ask again syncs.
+                if frame["code"] == "overloaded" {
                     self.device.sync_all();
                 }
             }

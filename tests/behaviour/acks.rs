@@ -59,7 +59,7 @@ async fn what_a_client_that_acks_does_not_ack_in_time_becomes_a_push() {
     assert!(pushed_seqs(&cluster).is_empty());
 
     cluster.fcm.wait_for_pushes(1).await;
-    at_rest(&cluster.database().await).await;
+    at_rest(&cluster.tables().await).await;
     assert_eq!(pushed_seqs(&cluster), [seq(&unacked).to_string()]);
     let counted = cluster.metric(&cluster.api_internal_url(0), "naru_api_unacked_pushes_total").await;
     assert_eq!(counted, 1.0);

@@ -2,10 +2,11 @@
 
 use harness::cluster::Cluster;
 use harness::postgres::Postgres;
-use serde_json::json;
+use serde_json::{Value, json};
+use shared_types::Timestamp;
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::whole_cluster::{count, expect_overloaded};
+use crate::whole_cluster::{count, expect_overloaded, settled};
 
 /// Enough for an empty database (8 MB) and some messages.
 const DISK_MEBIBYTES: u32 = 16;
@@ -59,4 +60,33 @@ async fn while_the_databases_disk_is_full_sends_are_refused_and_reads_answered_a
     database.execute("DROP TABLE filler").await.expect("what fills the disk can go");
     let next = api.send("alice", &channel, "there is room again").await;
     assert_eq!(next["seq"], json!(stored + 1));
+}
+
+#[tokio::test]
+async fn while_the_clock_is_a_day_behind_what_it_wrote_sends_go_on_and_nothing_is_older_than_before() {
+    let cluster = Cluster::builder().apis(1).gateways(1).start().await;
+    let api = cluster.api(0);
+    let channel = api.create_group("alice", &["bob", "carol"], "Crew").await;
+    api.register_device("carol", "phone", "phone-of-carol").await;
+    let mut bob = cluster.connect(0, "bob").await;
+    let mut sent = vec![api.send("alice", &channel, "before").await];
+    let tables = cluster.tables().await;
+    let tomorrow = tables.moment_in(86_400);
+    tables.change(&format!("UPDATE channels SET updated_at = {tomorrow}")).await;
+
+    for n in 0..3 {
+        sent.push(api.send("alice", &channel, &format!("{n}")).await);
+    }
+
+    for entry in &sent {
+        assert_eq!(bob.next_entry().await, *entry);
+    }
+    settled(&cluster, 1).await;
+    assert!(!cluster.fcm.accepted_by("phone-of-carol").is_empty());
+    let created_at =
+        |entry: &Value| -> Timestamp { serde_json::from_value(entry["createdAt"].clone()).unwrap() };
+    let moments: Vec<Timestamp> = sent.iter().map(created_at).collect();
+    assert!(moments.is_sorted() && moments[1] > Timestamp::now(), "{moments:?}");
+    let listed = api.get("/channels", "bob").await.expect(200);
+    assert_eq!(listed["channels"][0]["lastMessage"], sent[3]);
 }

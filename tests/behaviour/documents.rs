@@ -281,9 +281,9 @@ async fn every_metric_that_a_document_names_is_served() {
 fn every_test_that_the_page_on_reliability_names_is_there() {
     let text = read("docs/reliability.md");
     let is_name = |part: &str| part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let named = quoted(&text).filter_map(|text| text.split_once("::")).filter(|(file, test)| {
-        is_name(file) && is_name(test)
-    });
+    let named = quoted(&text)
+        .filter_map(|text| text.split_once("::"))
+        .filter(|(file, test)| is_name(file) && is_name(test));
     let mut count = 0;
     for (file, test) in named {
         let source = read(&format!("tests/behaviour/{file}.rs"));

@@ -8,7 +8,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use harness::runtime::background;
 use serde_json::{Value, json};
 use shared_types::ChannelId;
-use shared_types::api_server_api::{Ack, AckRequest, ResumeRequest};
+use shared_types::api_server_api::{Ack, AckRequest, MAX_NEW_CHANNELS, ResumeRequest};
 use tokio::sync::watch;
 
 /// Everyone is in every channel, unless it is private. Ends when dropped.
@@ -29,6 +29,8 @@ struct Inner {
     /// The last `seq` of each channel.
     logs: HashMap<ChannelId, i64>,
     private: Vec<ChannelId>,
+    /// With which entry everyone joined; those that are not here everyone was in from the beginning.
+    joined: HashMap<ChannelId, i64>,
     is_broken: bool,
     acks: Vec<Ack>,
     ack_requests: usize,
@@ -72,6 +74,13 @@ impl FakeApi {
     pub fn private_channel(&self, last: i64) -> ChannelId {
         let channel = self.channel(last);
         self.inner().private.push(channel);
+        channel
+    }
+
+    /// A channel whose log has the entries 1 to `last`, and that everyone joined with entry `joined`.
+    pub fn joined_channel(&self, joined: i64, last: i64) -> ChannelId {
+        let channel = self.channel(last);
+        self.inner().joined.insert(channel, joined);
         channel
     }
 
@@ -161,8 +170,13 @@ async fn resume(shared: web::Data<Shared>, body: web::Json<ResumeRequest>) -> Ht
         let mine = inner.logs.iter().filter(|(channel, _)| !inner.private.contains(channel));
         let (named, new): (Vec<_>, Vec<_>) =
             mine.partition(|(channel, _)| session.channels.contains(channel));
-        let new: Vec<_> = new.into_iter().map(|(channel, _)| channel).collect();
-        json!({"channels": named.into_iter().collect::<HashMap<_, _>>(), "newChannels": new})
+        let named = named.into_iter().map(|(channel, last)| {
+            let joined = inner.joined.get(channel).copied().unwrap_or(0);
+            (*channel, json!({"lastSeq": last, "joinedSeq": joined}))
+        });
+        let new = new.into_iter().map(|(channel, last)| json!({"channelId": channel, "lastSeq": last}));
+        let new: Vec<Value> = new.take(MAX_NEW_CHANNELS).collect();
+        json!({"channels": named.collect::<HashMap<_, _>>(), "newChannels": new})
     });
     HttpResponse::Ok().json(json!({"sessions": sessions.collect::<Vec<_>>()}))
 }

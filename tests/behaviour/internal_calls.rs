@@ -114,19 +114,26 @@ async fn a_resume_learns_how_far_each_channel_goes_and_which_are_new() {
     for channel in [&known, &known, &foreign] {
         api.send("alice", channel, "ahoy").await;
     }
+    let members = format!("/channels/{known}/members");
+    api.post(&members, "alice", json!({"userIds": ["dora"]})).await.expect(200);
     let sessions = json!([
         {"userId": "bob", "channels": [known, foreign]},
         {"userId": "nobody", "channels": [known]},
         {"userId": "bob", "channels": []},
+        {"userId": "dora", "channels": [known]},
     ]);
     let answer = post(&cluster, "/internal/resume", &json!({"sessions": sessions})).await.expect(200);
     assert_eq!(
         answer["sessions"],
         json!([
-            {"channels": {&known: 2}, "newChannels": [new]},
+            {"channels": {&known: {"lastSeq": 3, "joinedSeq": 0}},
+             "newChannels": [{"channelId": new, "lastSeq": 0}]},
             {"channels": {}, "newChannels": []},
             // Latest activity first.
-            {"channels": {}, "newChannels": [known, new]},
+            {"channels": {}, "newChannels": [
+                {"channelId": known, "lastSeq": 3}, {"channelId": new, "lastSeq": 0},
+            ]},
+            {"channels": {&known: {"lastSeq": 3, "joinedSeq": 3}}, "newChannels": []},
         ])
     );
 }

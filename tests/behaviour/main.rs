@@ -28,6 +28,7 @@ mod operations;
 mod options;
 mod ordering;
 mod outbox;
+mod overload;
 mod privacy;
 mod programs;
 mod push;

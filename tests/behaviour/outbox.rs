@@ -5,6 +5,7 @@ use std::time::Duration;
 use harness::cluster::Cluster;
 use harness::postgres::Postgres;
 use harness::redis::Redis;
+use harness::storage::Tables;
 use harness::tcp_proxy::TcpProxy;
 use harness::wait::eventually;
 use sqlx::PgPool;
@@ -21,16 +22,12 @@ async fn adopted(cluster: &Cluster, api: usize) -> f64 {
 }
 
 /// Waits until every living server has swept twice since now.
-async fn until_swept(database: &PgPool) {
+async fn until_swept(tables: &Tables) {
+    let latest = format!("SELECT {} FROM api_servers", tables.milliseconds("max(alive_until)"));
+    let oldest = format!("SELECT {} FROM api_servers", tables.milliseconds("min(alive_until)"));
     for _ in 0..2 {
-        let before =
-            count(database, "SELECT (extract(epoch FROM max(alive_until)) * 1000)::bigint FROM api_servers")
-                .await;
-        eventually("all have swept", async || {
-            let oldest = "SELECT (extract(epoch FROM min(alive_until)) * 1000)::bigint FROM api_servers";
-            count(database, oldest).await > before
-        })
-        .await;
+        let before = count(tables, &latest).await;
+        eventually("all have swept", async || count(tables, &oldest).await > before).await;
     }
 }
 
@@ -110,22 +107,19 @@ async fn a_message_leaves_the_outbox_when_it_is_delivered_and_nobody_takes_it_ov
     let cluster = Cluster::builder().gateways(1).gateway_proxies().start().await;
     let api = cluster.api(0);
     let channel = api.create_direct("alice", "bob").await;
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     let mut bob = cluster.connect(0, "bob").await;
 
     cluster.gateway_proxy(0).cut().await;
     let sent = api.send("alice", &channel, "ahoy").await;
     // As if its server had been at it for a minute.
-    sqlx::query("UPDATE outbox SET written_at = written_at - interval '1 min'")
-        .execute(&database)
-        .await
-        .unwrap();
-    until_swept(&database).await;
-    assert_eq!(count(&database, ROWS).await, 1);
+    tables.change(&format!("UPDATE outbox SET written_at = {}", tables.moment_in(-60))).await;
+    until_swept(&tables).await;
+    assert_eq!(count(&tables, ROWS).await, 1);
     cluster.gateway_proxy(0).restore().await;
 
     assert_eq!(bob.next_entry().await, sent);
-    at_rest(&database).await;
+    at_rest(&tables).await;
     assert_eq!((adopted(&cluster, 0).await, adopted(&cluster, 1).await), (0.0, 0.0));
 }
 

@@ -166,7 +166,7 @@ async fn the_key_of_one_platform_stops_that_platform_and_no_other() {
         eventually("the alarm is raised", async || alarm(&cluster).await == 1.0).await;
     }
     let waiting = "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL AND user_id <> 'erin'";
-    assert_eq!(count(&cluster.database().await, waiting).await, 3);
+    assert_eq!(count(&cluster.tables().await, waiting).await, 3);
     let tried = cluster.fcm.seen().attempts.iter().filter(|target| **target != phone("erin")).count();
     assert!((2..=3).contains(&tried), "those that were on their way, and no more: {tried}");
 }

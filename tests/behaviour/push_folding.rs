@@ -32,9 +32,9 @@ fn bodies(cluster: &Cluster) -> Vec<String> {
 
 /// Waits until this many jobs wait.
 async fn until_waiting(cluster: &Cluster, jobs: i64) {
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     eventually(&format!("{jobs} pushes wait"), async || {
-        count(&database, "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL").await == jobs
+        count(&tables, "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL").await == jobs
     })
     .await;
 }
@@ -114,9 +114,9 @@ async fn messages_that_come_while_a_push_is_on_its_way_are_told_by_the_next_one(
     api.send("alice", &channel, "one").await;
     cluster.fcm.wait_until(|seen| seen.in_flight == 1).await;
     burst(&api, &channel, &["two", "three"]).await;
-    let database = cluster.database().await;
+    let tables = cluster.tables().await;
     let are_there = "SELECT count(*) FROM push_jobs WHERE seq = 3";
-    eventually("the job knows of both", async || count(&database, are_there).await == 1).await;
+    eventually("the job knows of both", async || count(&tables, are_there).await == 1).await;
     cluster.fcm.release();
     settled(&cluster, 1).await;
 

@@ -39,6 +39,19 @@ async fn deliver(gateway: &OneGateway, channel: ChannelId, seqs: impl IntoIterat
     assert!(gateway.deliver(&json!(deliveries)).await.is_empty());
 }
 
+/// The entry with which alice joined.
+fn joining(channel: ChannelId, seq: i64) -> Value {
+    let mut entry = entry_of(channel, seq);
+    entry["type"] = json!("memberJoined");
+    entry["userIds"] = json!(["bob", "alice"]);
+    entry
+}
+
+async fn deliver_joining(gateway: &OneGateway, channel: ChannelId, seq: i64) {
+    let deliveries = json!([{"recipients": ["alice"], "entry": joining(channel, seq)}]);
+    assert!(gateway.deliver(&deliveries).await.is_empty());
+}
+
 /// Waits until this many sessions have asked for a resume.
 async fn until_asked(api: &FakeApi, sessions: usize) {
     let what = format!("{sessions} sessions have asked");
@@ -97,25 +110,176 @@ async fn live_entries_wait_until_a_resume_has_ended_and_answers_do_not() {
 }
 
 #[tokio::test]
-async fn what_came_before_a_resume_is_not_repeated_by_it() {
+async fn live_entries_wait_for_the_clients_first_frame_which_may_be_a_resume() {
     let (api, gateway) = start().await;
-    let channel = api.channel(9);
+    let mut other = resumed(&gateway).await;
+    // A machine that is busy may let them wait for too long; not every time.
+    for _ in 0..10 {
+        let channel = api.joined_channel(8, 9);
+        let mut alice = gateway.session("alice").await;
+        deliver_joining(&gateway, channel, 8).await;
+        deliver(&gateway, channel, [9]).await;
+        // A session that has spoken has them at once.
+        assert_eq!(other.next_json().await, joining(channel, 8));
+        expect(&mut other, channel, [9]).await;
+        pong(&mut other).await;
+        resume(&mut alice, json!({channel.to_string(): 5})).await;
+        let first = alice.next_json().await;
+        if first == entry_of(channel, 6) {
+            expect(&mut alice, channel, 7..=9).await;
+            assert_eq!(alice.next_json().await["channels"], json!({channel.to_string(): 9}));
+            return;
+        }
+        alice.close().await;
+    }
+    panic!("live entries came before the resume, every time");
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_gets_live_entries_all_the_same() {
+    let (api, gateway) = start().await;
+    let channel = api.channel(3);
     let mut alice = gateway.session("alice").await;
+    deliver(&gateway, channel, 1..=3).await;
+    expect(&mut alice, channel, 1..=3).await;
+    deliver(&gateway, channel, [4]).await;
+    expect(&mut alice, channel, [4]).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_the_first_frame_is_written_before_a_drain_closes() {
+    let (api, gateway) = start().await;
+    let channel = api.channel(3);
+    let mut alice = gateway.session("alice").await;
+    deliver(&gateway, channel, 1..=3).await;
+    gateway.begin_shutdown();
+    let mut seqs = Vec::new();
+    let mut is_told = false;
+    for _ in 0..4 {
+        let frame = alice.next_json().await;
+        is_told |= frame["type"] == "draining";
+        seqs.extend(frame["seq"].as_i64());
+    }
+    assert!(is_told);
+    assert_eq!(seqs, [1, 2, 3]);
+    assert_eq!(alice.expect_close().await, 1012);
+    gateway.stopped().await;
+}
+
+#[tokio::test]
+async fn a_late_resume_brings_nothing_older_after_what_is_newer() {
+    let (api, gateway) = start().await;
+    let (missed, unbroken) = (api.channel(9), api.channel(9));
+    let mut alice = gateway.session("alice").await;
+    for channel in [missed, unbroken] {
+        deliver(&gateway, channel, [6, 7]).await;
+        expect(&mut alice, channel, [6, 7]).await;
+    }
+    resume(&mut alice, json!({missed.to_string(): 3, unbroken.to_string(): 5})).await;
+    expect(&mut alice, unbroken, [8, 9]).await;
+    let resumed = json!({
+        "type": "resumed", "channels": {unbroken.to_string(): 9},
+        "resyncRequired": [missed], "newChannels": [],
+    });
+    assert_eq!(alice.next_json().await, resumed);
+    // What was live goes on, and has no gap.
+    deliver(&gateway, missed, [5, 10]).await;
+    expect(&mut alice, missed, 8..=10).await;
+    resume(&mut alice, json!({unbroken.to_string(): 5})).await;
+    assert_eq!(alice.next_json().await["channels"], json!({unbroken.to_string(): 9}), "nothing twice");
+}
+
+#[tokio::test]
+async fn a_channel_that_a_resume_has_called_new_begins_where_it_ended_then() {
+    let (api, gateway) = start().await;
+    let mut alice = gateway.session("alice").await;
+    let channel = api.channel(3);
+    resume(&mut alice, json!({})).await;
+    assert_eq!(alice.next_json().await["newChannels"], json!([channel]));
+    api.grow(channel, 6);
+    deliver(&gateway, channel, [2, 6]).await;
+    expect(&mut alice, channel, 4..=6).await;
+    assert_eq!(api.resumes(), [1], "nothing had to be asked");
+}
+
+/// A session of alice's that has resumed before there was any channel.
+async fn resumed(gateway: &OneGateway) -> WebSocketClient {
+    let mut alice = gateway.session("alice").await;
+    resume(&mut alice, json!({})).await;
+    assert_eq!(alice.next_json().await["type"], "resumed");
+    alice
+}
+
+#[tokio::test]
+async fn after_a_resume_another_channel_begins_where_its_user_joined() {
+    let (api, gateway) = start().await;
+    let mut alice = resumed(&gateway).await;
+    // Somebody else's server was to bring 3 and 4, and has died; 5 comes first.
+    let (joined, founded) = (api.joined_channel(3, 5), api.channel(3));
+    deliver(&gateway, joined, [5, 4, 3]).await;
+    expect(&mut alice, joined, 3..=5).await;
+    deliver(&gateway, founded, [3]).await;
+    expect(&mut alice, founded, 1..=3).await;
+    assert_eq!(api.resumes(), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn whoever_is_told_of_their_joining_gets_it_without_a_question() {
+    let (api, gateway) = start().await;
+    let mut alice = resumed(&gateway).await;
+    let channel = api.joined_channel(7, 8);
+    api.hold();
+    deliver_joining(&gateway, channel, 7).await;
+    assert_eq!(alice.next_json().await, joining(channel, 7));
+    deliver(&gateway, channel, [8]).await;
+    expect(&mut alice, channel, [8]).await;
+    assert_eq!(api.resumes(), [1]);
+}
+
+#[tokio::test]
+async fn whoever_has_left_again_gets_what_came_before() {
+    let (api, gateway) = start().await;
+    let mut alice = resumed(&gateway).await;
+    let channel = api.private_channel(7);
     deliver(&gateway, channel, [6, 7]).await;
     expect(&mut alice, channel, [6, 7]).await;
-    resume(&mut alice, json!({channel.to_string(): 3})).await;
-    expect(&mut alice, channel, [4, 5, 8, 9]).await;
-    assert_eq!(alice.next_json().await["type"], "resumed");
-    resume(&mut alice, json!({channel.to_string(): 3})).await;
-    assert_eq!(alice.next_json().await["channels"], json!({channel.to_string(): 9}));
-    deliver(&gateway, channel, [10]).await;
-    expect(&mut alice, channel, [10]).await;
+}
+
+#[tokio::test]
+async fn a_channel_whose_beginning_cannot_be_learnt_ends_the_session() {
+    let (api, gateway) = start().await;
+    let mut alice = resumed(&gateway).await;
+    api.set_broken(true);
+    deliver(&gateway, api.channel(3), [3]).await;
+    assert_eq!(alice.expect_close().await, 4008);
+    assert_eq!(gateway.metric("naru_gateway_gaps_total{outcome=\"given_up\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_beginning_too_far_back_ends_the_session() {
+    let (api, gateway) = start().await;
+    let mut alice = resumed(&gateway).await;
+    deliver(&gateway, api.channel(1_002), [1_002]).await;
+    assert_eq!(alice.expect_close().await, 4008);
+}
+
+#[tokio::test]
+async fn with_more_new_channels_than_a_resume_names_another_may_be_old_and_begins_with_what_comes() {
+    let (api, gateway) = start().await;
+    for _ in 0..1_000 {
+        api.channel(1);
+    }
+    let mut alice = resumed(&gateway).await;
+    let channel = api.channel(2_000);
+    deliver(&gateway, channel, [2_000]).await;
+    expect(&mut alice, channel, [2_000]).await;
+    assert_eq!(api.resumes(), [1]);
 }
 
 #[tokio::test]
 async fn without_an_api_server_a_resume_is_answered_overloaded_and_the_session_goes_on() {
     let (api, gateway) = start().await;
-    let channel = api.channel(4);
+    let (channel, quiet) = (api.channel(4), api.channel(6));
     let mut alice = gateway.session("alice").await;
     api.set_broken(true);
     resume(&mut alice, json!({channel.to_string(): 2})).await;
@@ -126,9 +290,9 @@ async fn without_an_api_server_a_resume_is_answered_overloaded_and_the_session_g
     expect(&mut alice, channel, [4]).await;
 
     api.set_broken(false);
-    resume(&mut alice, json!({channel.to_string(): 2})).await;
-    expect(&mut alice, channel, [3]).await;
-    assert_eq!(alice.next_json().await["type"], "resumed");
+    resume(&mut alice, json!({channel.to_string(): 2, quiet.to_string(): 5})).await;
+    expect(&mut alice, quiet, [6]).await;
+    assert_eq!(alice.next_json().await["resyncRequired"], json!([channel]), "it has gone on meanwhile");
 }
 
 #[tokio::test]

@@ -96,6 +96,34 @@ async fn two_who_open_the_page_chat_with_each_other_and_a_restart_keeps_everythi
 }
 
 #[tokio::test]
+async fn what_was_acked_a_moment_before_it_was_stopped_is_known_afterwards() {
+    let folder = TempDir::new().unwrap();
+    let naru = Standalone::start(folder.path()).await;
+    let (alice, bob) = (naru.token_of("alice").await, naru.token_of("bob").await);
+    let mut at_bob = naru.connect(&bob).await;
+    let channel = json!({"kind": "direct", "memberIds": ["bob"]});
+    let channel = naru.call(Method::POST, "/channels", &alice, channel).await.expect(201);
+    let message = json!({"channelId": channel["id"], "content": "hello"});
+    naru.call(Method::POST, "/send/message", &alice, message).await.expect(201);
+
+    assert_eq!(at_bob.next_entry().await["seq"], 1);
+    at_bob.send_json(&json!({"type": "ack", "channelId": channel["id"], "seq": 1})).await;
+    at_bob.send_json(&json!({"type": "ping"})).await;
+    at_bob.next_of_type("pong").await;
+    naru.process.sigterm();
+    assert!(naru.process.wait_exit().await.success());
+    let output = naru.process.output();
+    assert!(!output.iter().any(|line| line.contains(" WARN ")), "{output:#?}");
+
+    let naru = Standalone::start(folder.path()).await;
+    let members = format!("/channels/{}/members", channel["id"].as_str().unwrap());
+    let page = naru.call(Method::GET, &members, &alice, Value::Null).await.expect(200);
+    let is_bob = |member: &&Value| member["userId"] == "bob";
+    assert_eq!(page["members"].as_array().unwrap().iter().find(is_bob).unwrap()["deliveredSeq"], 1);
+    naru.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_is_in_the_program_and_loads_nothing_from_elsewhere() {
     let folder = TempDir::new().unwrap();
     let naru = Standalone::start(folder.path()).await;

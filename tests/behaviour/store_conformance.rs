@@ -4,6 +4,7 @@ mod acks;
 mod append;
 mod append_races;
 mod channels;
+mod clocks;
 mod devices;
 mod history;
 mod members;

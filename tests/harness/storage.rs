@@ -85,6 +85,14 @@ impl Tables {
         }
     }
 
+    /// A moment, as a column `…_at` or `…_until` has it, in milliseconds since 1970, in SQL.
+    pub fn milliseconds(&self, moment: &str) -> String {
+        match self {
+            Self::Postgres(_) => format!("CAST(extract(epoch FROM {moment}) * 1000 AS BIGINT)"),
+            Self::Sqlite(_) => moment.to_owned(),
+        }
+    }
+
     /// A new id, in SQL.
     pub fn new_id(&self) -> &'static str {
         match self {

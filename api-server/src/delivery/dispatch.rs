@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::congestion::Handover;
 use super::fanout::{Locations, plan};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::participants::ParticipantCache;
+use super::queue_age::QueueAge;
 use super::registry::Registry;
 use super::second_look::{Missing, Next};
 use crate::push::queue::PushQueue;
@@ -26,22 +28,22 @@ pub(super) struct Dispatcher {
     pub(super) lanes: Lanes,
     pub(super) missing: mpsc::Sender<Missing>,
     pub(super) pushes: PushQueue,
+    pub(super) age: Arc<QueueAge>,
     pub(super) stopping: CancellationToken,
 }
 
 impl Dispatcher {
     /// One look-up at a time: while it runs, the next entries gather. Being one task, it keeps the order.
-    pub(super) async fn run(self, mut incoming: mpsc::Receiver<Vec<Outgoing>>) {
-        let mut batches = Vec::with_capacity(MAX_BATCHES);
+    pub(super) async fn run(self, mut incoming: mpsc::Receiver<Handover>) {
+        let mut batches: Vec<Handover> = Vec::with_capacity(MAX_BATCHES);
         loop {
             let taken = tokio::select! {
                 () = self.stopping.cancelled() => return,
                 taken = incoming.recv_many(&mut batches, MAX_BATCHES) => taken,
             };
-            if taken == 0 {
-                return;
-            }
-            let entries: Vec<Outgoing> = batches.drain(..).flatten().collect();
+            let Some(last) = batches.last() else { return };
+            self.age.took(last.since, taken == MAX_BATCHES && !incoming.is_empty());
+            let entries: Vec<Outgoing> = batches.drain(..).flat_map(|batch| batch.entries).collect();
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.dispatch(entries) => {}
@@ -52,14 +54,19 @@ impl Dispatcher {
     async fn dispatch(&self, entries: Vec<Outgoing>) {
         let wanted: Vec<_> =
             entries.iter().map(|entry| (entry.channel_id(), entry.membership_version())).collect();
-        let mut participants = until_done("participants", || self.participants.get(&wanted)).await;
+        let mut questions = 0_u32;
+        let mut participants = until_done("participants", || {
+            self.note_repeat(&mut questions);
+            self.participants.get(&wanted)
+        })
+        .await;
         let users = everyone(&entries, &participants);
         // After the commit, not while it runs: whoever claims a session after this look-up also resumes after the
         // commit and finds the entry in the log. A look-up before the commit would miss a second device that
         // claims and resumes in between.
         let mut look_ups = 0_u32;
         let locations = until_done("locations", || {
-            look_ups += 1;
+            self.note_repeat(&mut look_ups);
             self.registry.locate(&users)
         })
         .await;
@@ -68,10 +75,19 @@ impl Dispatcher {
             // be among the recipients: who has joined since has joined after these entries.
             participants = until_done("participants", || self.participants.get_anew(&wanted)).await;
         }
+        self.age.works();
         for (entry, participants) in entries.into_iter().zip(participants) {
             if let Some(participants) = participants {
                 self.ship(&entry, &participants, &locations).await;
             }
+        }
+    }
+
+    /// A question that is asked again has not been answered.
+    fn note_repeat(&self, asked: &mut u32) {
+        *asked += 1;
+        if *asked > 1 {
+            self.age.fails();
         }
     }
 
@@ -81,7 +97,7 @@ impl Dispatcher {
         let mut missing = Vec::new();
         for (gateway, recipients) in plan.gateways {
             let users = self.lanes.enqueue(&gateway, entry, recipients, false);
-            missing.push(Missing { outgoing: entry.clone(), users, next: Next::Look });
+            missing.push(Missing { outgoing: entry.clone(), users, next: Next::LookWhenThereIsRoom });
         }
         missing.push(Missing::expected_back(entry.clone(), plan.expected_back));
         for missing in missing.into_iter().filter(|missing| !missing.users.is_empty()) {

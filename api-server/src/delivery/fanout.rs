@@ -25,6 +25,8 @@ pub(super) struct Shipment {
     pub(super) recipients: Vec<UserId>,
     /// After the second try there is no third.
     pub(super) is_second_try: bool,
+    /// When it was put into its lane.
+    pub(super) since: std::time::Instant,
 }
 
 pub(super) enum Content {

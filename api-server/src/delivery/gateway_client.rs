@@ -9,6 +9,7 @@ use shared_types::GatewayId;
 use shared_types::gateway_api::{DELIVER_PATH, DeliverResponse};
 use tracing::{info, warn};
 
+use super::queue_age::QueueAge;
 use super::registry::Registry;
 use crate::metrics::Metrics;
 
@@ -43,7 +44,13 @@ impl GatewayClient {
 
     /// Asks until the gateway answers or is given up, which is when its lease ends. Its sessions may still live
     /// while it restarts its listener or its network heals; only the lease says that they do not.
-    pub(super) async fn deliver(&self, gateway: &GatewayId, body: Bytes) -> Option<DeliverResponse> {
+    /// `age` is told whether the gateway fails meanwhile.
+    pub(super) async fn deliver(
+        &self,
+        gateway: &GatewayId,
+        age: &QueueAge,
+        body: Bytes,
+    ) -> Option<DeliverResponse> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(20);
         let mut attempts = 0_u32;
@@ -51,6 +58,7 @@ impl GatewayClient {
             attempts += 1;
             match self.try_post(&url, body.clone()).await {
                 Ok(answer) => {
+                    age.works();
                     self.metrics.count_gateway_request("delivered");
                     if attempts > 1 {
                         info!(gateway_id = %gateway, attempts, "the gateway answers again");
@@ -58,6 +66,7 @@ impl GatewayClient {
                     return Some(answer);
                 }
                 Err(reason) => {
+                    age.fails();
                     self.metrics.count_gateway_request("failed");
                     if attempts == 1 {
                         warn!(gateway_id = %gateway, reason, "a gateway does not take deliveries");
@@ -70,6 +79,8 @@ impl GatewayClient {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(500));
         }
+        // What the next one of this lane finds is another matter.
+        age.works();
         self.metrics.count_gateway_request("given_up");
         warn!(gateway_id = %gateway, attempts, "gave up on a gateway: its recipients are looked up again");
         None

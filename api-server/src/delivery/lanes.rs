@@ -1,8 +1,8 @@
 //! One lane per gateway: a bounded queue and one request in flight that carries all that waits.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,15 +14,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::ack_watch::Unacked;
+use super::congestion::is_empty;
 use super::fanout::{Content, Shipment};
 use super::gateway_client::GatewayClient;
 use super::outgoing::{Outgoing, Presence};
+use super::queue_age::QueueAge;
 use super::registry::Registry;
 use super::second_look::{Missing, Next};
 use crate::metrics::Metrics;
 
-/// Shipments that may wait for one gateway, a small share of the whole backlog: beyond it the gateway is as good
-/// as gone for them, and the others are not held up.
+/// Shipments that may wait for one gateway, less than the whole backlog: one gateway that is slow or fails, and
+/// whose lane runs over while the others keep up, is no reason to refuse sends.
 const LANE_QUEUE: usize = 8_192;
 /// Ephemeral frames are taken while no more than this waits: they must not hold up entries, let alone crowd them out.
 const EPHEMERAL_ROOM: usize = LANE_QUEUE / 8;
@@ -33,6 +35,8 @@ const FULL_BODY_BYTES: usize = 2 * 1024 * 1024;
 const MAX_RECIPIENTS: usize = 10_000;
 /// A lane with nothing to do whose gateway is dead ends after this.
 const IDLE: Duration = Duration::from_secs(60);
+/// A lane that nothing was put into for this long says nothing about how delivery gets on.
+const IN_USE: Duration = Duration::from_secs(5);
 
 /// The lanes to all gateways. Clones share them.
 #[derive(Clone)]
@@ -49,7 +53,23 @@ pub(super) struct LanesOptions {
 
 struct Shared {
     options: LanesOptions,
-    lanes: Mutex<HashMap<GatewayId, mpsc::Sender<Shipment>>>,
+    lanes: Mutex<HashMap<GatewayId, Lane>>,
+}
+
+struct Lane {
+    queue: mpsc::Sender<Shipment>,
+    age: Arc<QueueAge>,
+}
+
+impl Lane {
+    fn put(&self, shipment: Shipment) -> Result<(), TrySendError<Shipment>> {
+        self.age.puts(is_empty(&self.queue));
+        self.queue.try_send(shipment)
+    }
+
+    fn is_in_use(&self) -> bool {
+        !self.age.is_failing() && (!is_empty(&self.queue) || self.age.age() < IN_USE)
+    }
 }
 
 impl Lanes {
@@ -71,8 +91,8 @@ impl Lanes {
         while !recipients.is_empty() {
             let rest = recipients.split_off(recipients.len().min(MAX_RECIPIENTS));
             let content = Content::Entry(outgoing.clone());
-            let shipment = Shipment { content, recipients, is_second_try };
-            if let Err(refused) = self.with_lane(gateway, |lane| lane.try_send(shipment)) {
+            let shipment = Shipment { content, recipients, is_second_try, since: Instant::now() };
+            if let Err(refused) = self.with_lane(gateway, |lane| lane.put(shipment)) {
                 let (TrySendError::Full(shipment) | TrySendError::Closed(shipment)) = refused;
                 self.0.options.metrics.count_gateway_request("lane_full");
                 missing.extend(self.0.settle_refused(gateway, outgoing, &shipment.recipients));
@@ -91,9 +111,10 @@ impl Lanes {
         frame: Arc<RawValue>,
         recipients: Vec<UserId>,
     ) {
-        let shipment = Shipment { content: Content::Ephemeral(frame), recipients, is_second_try: false };
+        let content = Content::Ephemeral(frame);
+        let shipment = Shipment { content, recipients, is_second_try: false, since: Instant::now() };
         let is_taken = self.with_lane(gateway, |lane| {
-            lane.max_capacity() - lane.capacity() < EPHEMERAL_ROOM && lane.try_send(shipment).is_ok()
+            lane.queue.max_capacity() - lane.queue.capacity() < EPHEMERAL_ROOM && lane.put(shipment).is_ok()
         });
         if is_taken {
             self.0.options.metrics.lane_depth.inc();
@@ -101,15 +122,25 @@ impl Lanes {
     }
 
     /// Under the lock that `retire` takes, so that nothing is put into a lane that has ended.
-    fn with_lane<T>(&self, gateway: &GatewayId, put: impl FnOnce(&mpsc::Sender<Shipment>) -> T) -> T {
-        let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    fn with_lane<T>(&self, gateway: &GatewayId, put: impl FnOnce(&Lane) -> T) -> T {
+        let mut lanes = self.0.lanes();
         put(lanes.entry(gateway.clone()).or_insert_with(|| self.start_lane(gateway)))
     }
 
-    fn start_lane(&self, gateway: &GatewayId) -> mpsc::Sender<Shipment> {
+    fn start_lane(&self, gateway: &GatewayId) -> Lane {
         let (sender, queue) = mpsc::channel(LANE_QUEUE);
-        tokio::spawn(self.0.clone().run_lane(gateway.clone(), queue));
-        sender
+        let age = Arc::new(QueueAge::new(Instant::now()));
+        tokio::spawn(self.0.clone().run_lane(gateway.clone(), queue, age.clone()));
+        Lane { queue: sender, age }
+    }
+
+    /// How many lanes take in more than their gateways take out, of how many that are in use and whose gateways do
+    /// not fail.
+    pub(super) fn behind_and_in_use(&self) -> (usize, usize) {
+        let lanes = self.0.lanes();
+        let behind = |lane: &&Lane| lane.age.is_behind(is_empty(&lane.queue));
+        let in_use = lanes.values().filter(|lane| lane.is_in_use());
+        (lanes.values().filter(behind).count(), in_use.count())
     }
 }
 
@@ -126,7 +157,12 @@ struct DeliverRequestRef<'a> {
 }
 
 impl Shared {
-    async fn run_lane(self: Arc<Self>, gateway: GatewayId, mut queue: mpsc::Receiver<Shipment>) {
+    async fn run_lane(
+        self: Arc<Self>,
+        gateway: GatewayId,
+        mut queue: mpsc::Receiver<Shipment>,
+        age: Arc<QueueAge>,
+    ) {
         loop {
             let first = tokio::select! {
                 () = self.options.stopping.cancelled() => return,
@@ -138,18 +174,18 @@ impl Shared {
                 }
                 continue;
             };
-            let shipments = gather(first, &mut queue);
+            let shipments = gather(first, &mut queue, &age);
             self.options.metrics.lane_depth.dec_by(i64::try_from(shipments.len()).unwrap_or(0));
             tokio::select! {
                 () = self.options.stopping.cancelled() => return,
-                () = self.deliver(&gateway, shipments) => {}
+                () = self.deliver(&gateway, &age, shipments) => {}
             }
         }
     }
 
     /// Removes an idle lane whose gateway is dead.
     fn retire(&self, gateway: &GatewayId, queue: &mpsc::Receiver<Shipment>) -> bool {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes();
         let is_over = queue.is_empty() && self.options.registry.url_of(gateway).is_none();
         if is_over {
             lanes.remove(gateway);
@@ -157,13 +193,18 @@ impl Shared {
         is_over
     }
 
-    async fn deliver(&self, gateway: &GatewayId, shipments: Vec<Shipment>) {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<GatewayId, Lane>> {
+        // The map is whole after every statement, so a panic elsewhere has not broken it.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn deliver(&self, gateway: &GatewayId, age: &QueueAge, shipments: Vec<Shipment>) {
         let deliveries = shipments
             .iter()
             .map(|shipment| DeliveryRef { recipients: &shipment.recipients, entry: shipment.json() })
             .collect();
         let answer = match serde_json::to_vec(&DeliverRequestRef { deliveries }) {
-            Ok(body) => self.options.client.deliver(gateway, body.into()).await,
+            Ok(body) => self.options.client.deliver(gateway, age, body.into()).await,
             Err(error) => {
                 warn!(%error, gateway_id = %gateway, "a delivery cannot be written");
                 None
@@ -177,7 +218,8 @@ impl Shared {
         let answered = answer.is_some();
         let answer = answer.unwrap_or_default();
         let (absent, awaiting_ack) = (by_delivery(answer.absent), by_delivery(answer.awaiting_ack));
-        for (index, Shipment { content, recipients, is_second_try }) in shipments.into_iter().enumerate() {
+        for (index, Shipment { content, recipients, is_second_try, .. }) in shipments.into_iter().enumerate()
+        {
             let Content::Entry(outgoing) = content else { continue };
             let (absent, awaiting_ack) = (absent.get(&index), awaiting_ack.get(&index));
             let settled = outgoing.settle(gateway, &recipients, |user| match () {
@@ -221,16 +263,22 @@ impl Shared {
 }
 
 /// All that waits, up to what one request carries.
-fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>) -> Vec<Shipment> {
+fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge) -> Vec<Shipment> {
     // A user id takes at most 64 bytes, quotes and comma.
     let size = |shipment: &Shipment| shipment.json().get().len() + shipment.recipients.len() * 67;
     let mut bytes = size(&first);
+    let mut last_put = first.since;
     let mut shipments = vec![first];
-    while shipments.len() < MAX_SHIPMENTS && bytes < FULL_BODY_BYTES {
-        let Ok(next) = queue.try_recv() else { break };
+    let is_full = loop {
+        if shipments.len() >= MAX_SHIPMENTS || bytes >= FULL_BODY_BYTES {
+            break true;
+        }
+        let Ok(next) = queue.try_recv() else { break false };
         bytes += size(&next);
+        last_put = next.since;
         shipments.push(next);
-    }
+    };
+    age.took(last_put, is_full && !queue.is_empty());
     shipments
 }
 

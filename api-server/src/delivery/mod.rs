@@ -2,6 +2,7 @@
 
 mod ack_watch;
 mod backlog;
+mod congestion;
 mod dispatch;
 pub mod ephemeral;
 mod fanout;
@@ -9,13 +10,14 @@ mod gateway_client;
 mod lanes;
 pub(crate) mod outgoing;
 mod participants;
+mod queue_age;
 pub mod registry;
 mod second_look;
 mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +27,14 @@ use crate::outbox::{Outbox, RowGuard};
 use crate::push::queue::PushQueue;
 use crate::store::{Committed, OutboxId, Store};
 use backlog::Backlog;
+use congestion::{Congestion, Handover, is_empty};
 use dispatch::Dispatcher;
 use ephemeral::{Ephemeral, Teller};
 use gateway_client::GatewayClient;
 use lanes::{Lanes, LanesOptions};
 use outgoing::Outgoing;
 use participants::ParticipantCache;
+use queue_age::QueueAge;
 use registry::Registry;
 use second_look::SecondLook;
 
@@ -53,9 +57,11 @@ pub struct DeliveryParts {
 /// Takes committed entries and sees to it that they reach everyone. Clones share the queue.
 #[derive(Clone)]
 pub struct Delivery {
-    queue: mpsc::Sender<Vec<Outgoing>>,
+    queue: mpsc::Sender<Handover>,
+    age: Arc<QueueAge>,
     ephemeral: mpsc::Sender<Vec<Ephemeral>>,
     backlog: Arc<Backlog>,
+    congestion: Arc<Congestion>,
     outbox: Outbox,
     stopping: CancellationToken,
 }
@@ -84,9 +90,16 @@ impl Delivery {
         let second_look =
             SecondLook::new(parts.registry.clone(), lanes.clone(), parts.pushes.clone(), &parts.metrics);
         tokio::spawn(second_look.run(reported, stopping.clone()));
-        let watch =
-            ack_watch::run(answers, parts.ack_timeout, parts.pushes.clone(), parts.metrics, stopping.clone());
+        let watch = ack_watch::run(
+            answers,
+            parts.ack_timeout,
+            parts.pushes.clone(),
+            parts.metrics.clone(),
+            stopping.clone(),
+        );
         tokio::spawn(watch);
+        let age = Arc::new(QueueAge::new(Instant::now()));
+        let congestion = Congestion::new(age.clone(), queue.clone(), lanes.clone(), parts.metrics.clone());
         let participants = Arc::new(ParticipantCache::new(parts.store));
         let teller = Teller {
             participants: participants.clone(),
@@ -100,15 +113,17 @@ impl Delivery {
             lanes,
             missing,
             pushes: parts.pushes,
+            age: age.clone(),
             stopping: stopping.clone(),
         };
         tokio::spawn(dispatcher.run(incoming));
-        Ok(Self { queue, ephemeral, backlog, outbox: parts.outbox, stopping })
+        let congestion = Arc::new(congestion);
+        Ok(Self { queue, age, ephemeral, backlog, congestion, outbox: parts.outbox, stopping })
     }
 
-    /// Whether more may be accepted: fewer entries are on their way than the limit.
+    /// Whether more may be accepted: fewer entries are on their way than the limit, and they do not wait for too long.
     pub fn has_room(&self) -> bool {
-        self.backlog.has_room()
+        self.backlog.has_room() && !self.congestion.is_congested()
     }
 
     /// Hands over entries that are committed, in `seq` order within each channel: all of each of their rows of the
@@ -123,7 +138,8 @@ impl Delivery {
         let count = rows.len();
         drop(rows);
         // Fails only after `finish`; what comes later is in the outbox.
-        let _stopped = self.queue.send(outgoing).await;
+        self.age.puts(is_empty(&self.queue));
+        let _stopped = self.queue.send(Handover { entries: outgoing, since: Instant::now() }).await;
         count
     }
 

@@ -25,6 +25,8 @@ pub(super) const QUEUE: usize = 1_024;
 const MAX_REPORTS: usize = 256;
 /// How long a gateway's release of a session may be on its way to the registry.
 const RELEASE_TIME: Duration = Duration::from_millis(250);
+/// How long a full lane is left alone: a few of its requests, when its gateway answers at all.
+const ROOM_TIME: Duration = Duration::from_secs(1);
 /// Recipients who may wait to be looked for; one takes about 100 bytes. Beyond it the oldest are looked for early, and
 /// some of them pushed to who would have come back.
 const MAX_WAITING: usize = 200_000;
@@ -45,6 +47,8 @@ pub(super) enum Next {
     /// It named only what had been tried. When their release has reached it they are elsewhere, expected back or
     /// offline; if it still names the same place they have come back there, or are there in the background.
     LookWhenReleased,
+    /// Their gateway's lane was full. That says nothing about whether they are there.
+    LookWhenThereIsRoom,
     /// They were nowhere, and expected back: when the time for that is over they are there, or offline.
     LookWhenReturned,
     /// They were looked for in vain.
@@ -56,6 +60,7 @@ impl Next {
         match self {
             Self::Look | Self::Push => Duration::ZERO,
             Self::LookWhenReleased => RELEASE_TIME,
+            Self::LookWhenThereIsRoom => ROOM_TIME,
             Self::LookWhenReturned => RETURN_TIME,
         }
     }
@@ -147,14 +152,22 @@ impl SecondLook {
         self.wait(&outgoing, unreleased, Next::LookWhenReleased);
         self.wait(&outgoing, expected_back, Next::LookWhenReturned);
         for (gateway, recipients) in plan(&outgoing, found.keys(), &found).gateways {
-            offline.extend(self.lanes.enqueue(&gateway, &outgoing, recipients, true));
+            let refused = self.lanes.enqueue(&gateway, &outgoing, recipients, true);
+            // They wait for as long as their gateway lives and is full, so that this must end somewhere.
+            if self.waiting.recipients() < MAX_WAITING {
+                self.wait(&outgoing, refused, Next::LookWhenThereIsRoom);
+            } else {
+                offline.extend(refused);
+            }
         }
         self.push(&outgoing, offline).await;
     }
 
-    /// Only a push is worth waiting for: whoever comes back finds the entry in the log.
+    /// Who may be gone is worth waiting for only because of the push: whoever comes back finds the entry in the log.
     fn wait(&mut self, outgoing: &Outgoing, mut users: Vec<(UserId, Vec<GatewayId>)>, next: Next) {
-        users.retain(|(user, _)| outgoing.may_push_to(user));
+        if next != Next::LookWhenThereIsRoom {
+            users.retain(|(user, _)| outgoing.may_push_to(user));
+        }
         if !users.is_empty() {
             let due = Instant::now() + next.pause();
             self.waiting.insert(due, users.len(), Missing { outgoing: outgoing.at_rest(), users, next });

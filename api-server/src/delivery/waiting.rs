@@ -23,6 +23,10 @@ impl<T> Waiting<T> {
         self.show();
     }
 
+    pub(super) fn recipients(&self) -> usize {
+        self.recipients
+    }
+
     /// Waits until something is due; for ever while nothing waits.
     pub(super) async fn due(&self) {
         match self.by_time.first_key_value() {

@@ -6,23 +6,21 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use shared_runtime::rejection::Rejection;
 use shared_types::api_server_api::{
-    AckRequest, MAX_ACKS, MAX_ENTRIES, MAX_RESUMES, ResumableChannels, ResumeRequest, ResumeResponse,
-    ResumeSession,
+    AckRequest, MAX_ACKS, MAX_ENTRIES, MAX_NEW_CHANNELS, MAX_RESUMES, NamedChannel, NewChannel,
+    ResumableChannels, ResumeRequest, ResumeResponse, ResumeSession,
 };
 use shared_types::frames::ServerFrame;
-use shared_types::{ChannelId, Seq, UserId};
+use shared_types::{ChannelId, UserId};
 
 use super::history::EntryPage;
 use super::store_failed;
 use crate::body::{JsonBody, path_segment, query, query_number};
 use crate::delivery::ephemeral::Ephemeral;
 use crate::state::State;
-use crate::store::{MovedCursor, Window};
+use crate::store::{Membership, MovedCursor, Window};
 
 /// Most bytes of a body: as many resumes as one request may hold, each as large as a client's frame may be (64 KiB).
 pub const MAX_INTERNAL_BODY_BYTES: usize = 16 * 1024 * 1024;
-/// Ids of channels that a client did not name; one with more unknown ones reads the list.
-const MAX_NEW_CHANNELS: usize = 1_000;
 
 /// `POST /internal/acks`: moves delivered cursors, and tells the channels.
 pub async fn acks(
@@ -59,17 +57,18 @@ pub async fn resume(
     Ok(HttpResponse::Ok().json(ResumeResponse { sessions }))
 }
 
-fn resumable(
-    session: ResumeSession,
-    memberships: &HashMap<UserId, Vec<(ChannelId, Seq)>>,
-) -> ResumableChannels {
+fn resumable(session: ResumeSession, memberships: &HashMap<UserId, Vec<Membership>>) -> ResumableChannels {
     let named: HashSet<ChannelId> = session.channels.into_iter().collect();
-    let mine = memberships.get(&session.user_id).map_or(&[][..], Vec::as_slice);
-    let new = mine.iter().map(|(channel, _)| *channel).filter(|channel| !named.contains(channel));
-    ResumableChannels {
-        channels: mine.iter().filter(|(channel, _)| named.contains(channel)).copied().collect(),
-        new_channels: new.take(MAX_NEW_CHANNELS).collect(),
+    let mut answer = ResumableChannels { channels: HashMap::new(), new_channels: Vec::new() };
+    for membership in memberships.get(&session.user_id).into_iter().flatten() {
+        let Membership { channel_id, last_seq, joined_seq } = *membership;
+        if named.contains(&channel_id) {
+            answer.channels.insert(channel_id, NamedChannel { last_seq, joined_seq });
+        } else if answer.new_channels.len() < MAX_NEW_CHANNELS {
+            answer.new_channels.push(NewChannel { channel_id, last_seq });
+        }
     }
+    answer
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,8 @@ mod rows;
 mod sqlite;
 mod tables;
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
 use uuid::Uuid;
@@ -18,6 +20,13 @@ pub use sqlite::Sqlite;
 pub use tables::{
     Appender, ChannelStore, DeviceStore, EntryStore, OutboxStore, ParticipantStore, PushJobStore, Store,
 };
+
+/// No lease of an api-server and no age of a row is asked for beyond this; the server's own are 6 s and 10 s. What lies
+/// further ahead was written before the clock was set back: without a limit a dead process would live on for as long.
+const FARTHEST_LEASE: Duration = Duration::from_secs(60);
+/// The same for what waits to be pushed, which nobody puts off for more than about an hour: a back-off, a
+/// `Retry-After` or a budget's hour, spread by up to a tenth.
+const FARTHEST_PUSH: Duration = Duration::from_secs(2 * 3_600);
 
 /// A message that has been checked and not been stored.
 #[derive(Debug, Clone)]
@@ -156,6 +165,15 @@ pub struct Participants {
 pub struct Participant {
     pub user_id: UserId,
     /// Entries up to here were there before the user was.
+    pub joined_seq: Seq,
+}
+
+/// One of a user's channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    pub channel_id: ChannelId,
+    pub last_seq: Seq,
+    /// The entry with which the user joined; 0: was in it from the beginning.
     pub joined_seq: Seq,
 }
 

@@ -9,8 +9,8 @@ use shared_types::{ChannelId, DeviceId, Seq, UserId};
 
 use super::{
     Change, ChannelCursor, ChannelView, Committed, Device, DevicePlatform, DeviceTarget, Draft, Member,
-    MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role, Standing, StoreError,
-    Verdict, Window,
+    Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role, Standing,
+    StoreError, Verdict, Window,
 };
 
 /// Everything that is kept for ever. Two real implementations: Postgres, and SQLite for the embedded edition; one
@@ -148,12 +148,8 @@ pub trait ParticipantStore {
     /// Answers the cursors that moved, each once.
     async fn acknowledge(&self, acks: &[Ack]) -> Result<Vec<MovedCursor>, StoreError>;
 
-    /// Every channel of each user with the channel's last `seq`, latest activity first; membership and `seq` are of
-    /// the same moment. Users without channels are left out. One statement, however many users.
-    async fn memberships(
-        &self,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError>;
+    /// Every channel of each user, latest activity first; membership and last `seq` are of the same moment. Users without channels are left out. One statement, however many users.
+    async fn memberships(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Membership>>, StoreError>;
 }
 
 #[async_trait]

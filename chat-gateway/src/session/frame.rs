@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 use serde::Deserialize;
 use shared_types::frames::ServerFrame;
-use shared_types::{ChannelId, Seq};
+use shared_types::{ChannelId, Seq, UserId};
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,14 @@ struct Head {
     seq: Option<Seq>,
 }
 
+/// What a gateway looks at of an entry that may be a joining.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Joining {
+    r#type: String,
+    user_ids: Vec<UserId>,
+}
+
 impl Frame {
     /// From an object as an api-server wrote it. The error names the rule that it breaks.
     pub(crate) fn from_api(json: Box<str>) -> Result<Self, &'static str> {
@@ -43,6 +51,14 @@ impl Frame {
             (_, Some(_)) => return Err("with a seq must have a channelId, and a seq of at least 1"),
         };
         Ok(Self { position, text: String::from(json).into() })
+    }
+
+    /// Whether this entry says that the user has joined the channel.
+    pub(crate) fn tells_of_joining(&self, user_id: &UserId) -> bool {
+        // As a rule the word is not there, and nothing is parsed.
+        self.text.contains("\"memberJoined\"")
+            && serde_json::from_str::<Joining>(&self.text)
+                .is_ok_and(|entry| entry.r#type == "memberJoined" && entry.user_ids.contains(user_id))
     }
 
     /// The gateway's own words.
@@ -79,6 +95,23 @@ mod tests {
             r#"{"seq":7,"channelId":"x"}"#,
         ] {
             frame(broken).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn only_an_entry_that_names_the_user_as_joined_tells_of_their_joining() {
+        let tells = |json: &str| {
+            let frame = Frame { position: None, text: json.into() };
+            frame.tells_of_joining(&"alice".parse().unwrap())
+        };
+        assert!(tells(r#"{"type":"memberJoined","seq":7,"userIds":["bob","alice"]}"#));
+        for other in [
+            r#"{"type":"memberJoined","userIds":["bob"]}"#,
+            r#"{"type":"memberLeft","userIds":["alice"]}"#,
+            r#"{"type":"message","metadata":{"type":"memberJoined","userIds":["alice"]}}"#,
+            r#"{"type":"message","userIds":["alice"],"kind":"memberJoined"}"#,
+        ] {
+            assert!(!tells(other), "{other}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod channel_hash;
 pub(crate) mod client_frame;
 pub(crate) mod decoder;
+mod fill;
 pub(crate) mod frame;
 pub(crate) mod hub;
 pub(crate) mod mailbox;

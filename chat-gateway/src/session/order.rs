@@ -14,11 +14,16 @@ use super::frame::Frame;
 /// the first entry of a channel waits for one before it.
 const GAP_WAIT: Duration = Duration::from_millis(100);
 
+/// A channel further behind is read by REST: a page's worth of scrolling at a time, not all of it over the socket.
+pub(super) const MAX_BEHIND: Seq = 1_000;
+
 /// One session's; its task alone uses it. Nothing is allocated before the first entry. It grows with the channels
-/// that the session gets entries of (25 bytes each), and those are its user's.
+/// that the session resumes or gets entries of (33 bytes each), and those are its user's.
 #[derive(Debug)]
 pub(crate) struct Order {
     written: HashMap<ChannelId, Written, ChannelHash>,
+    /// A channel that is unknown is one that the user has come to in this session, and gets from there on.
+    is_complete: bool,
     /// Channels with entries that wait: as a rule none, seldom more than one.
     held: Vec<Held>,
     held_frames: usize,
@@ -27,7 +32,7 @@ pub(crate) struct Order {
     ready: VecDeque<Arc<Frame>>,
 }
 
-/// Everything from `first` to `last` has been written in this session; nothing yet, if `last` is before `first`.
+/// The client has everything from `first` to `last`; nothing yet, if `last` is before `first`. Live entries follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) first: Seq,
@@ -39,7 +44,7 @@ struct Held {
     channel_id: ChannelId,
     /// Ascending by `seq`, none twice, never empty.
     frames: Vec<Arc<Frame>>,
-    /// `None`: the log is being read.
+    /// `None`: an api-server is being asked.
     due: Option<Instant>,
 }
 
@@ -55,6 +60,14 @@ pub(crate) enum Offered {
     TooManyHeld,
 }
 
+/// What an api-server has to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Entries(Gap),
+    /// Where the user's part of this channel begins.
+    Beginning(ChannelId),
+}
+
 /// What is missing: entries after this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gap {
@@ -66,6 +79,7 @@ impl Order {
     pub(crate) fn new(max_held_frames: usize) -> Self {
         Self {
             written: HashMap::default(),
+            is_complete: false,
             held: Vec::new(),
             held_frames: 0,
             max_held_frames,
@@ -114,17 +128,17 @@ impl Order {
         self.ready.push_back(frame);
     }
 
-    /// When there is something to do for what is held. Without `may_fill`, gaps have to wait.
+    /// When there is something to do for what is held. Without `may_fill`, what is missing has to wait.
     pub(crate) fn next_due(&self, may_fill: bool) -> Option<Instant> {
-        let waits = |held: &&Held| may_fill || !self.written.contains_key(&held.channel_id);
+        let waits = |held: &&Held| may_fill || self.begins_by_itself(held.channel_id);
         self.held.iter().filter(waits).filter_map(|held| held.due).min()
     }
 
-    /// Does what is due: first entries become ready, and a gap, if `may_fill`, is the caller's to fill from the log.
-    pub(crate) fn take_due(&mut self, now: Instant, may_fill: bool) -> Option<Gap> {
+    /// Does what is due: first entries become ready, and what is missing, if `may_fill`, is the caller's to ask for.
+    pub(crate) fn take_due(&mut self, now: Instant, may_fill: bool) -> Option<Missing> {
         let is_due = |held: &Held| held.due.is_some_and(|due| due <= now);
         while let Some(held) =
-            self.held.iter().find(|held| is_due(held) && !self.written.contains_key(&held.channel_id))
+            self.held.iter().find(|held| is_due(held) && self.begins_by_itself(held.channel_id))
         {
             // Nothing lower has come, so nothing lower is on its way: the session begins here.
             let (channel_id, first) = (held.channel_id, seq_of(&held.frames[0]));
@@ -133,8 +147,32 @@ impl Order {
         }
         let held = self.held.iter_mut().find(|held| may_fill && is_due(held))?;
         held.due = None;
-        let after = self.written.get(&held.channel_id)?.last;
-        Some(Gap { channel_id: held.channel_id, after })
+        let channel_id = held.channel_id;
+        Some(match self.written.get(&channel_id) {
+            Some(written) => Missing::Entries(Gap { channel_id, after: written.last }),
+            None => Missing::Beginning(channel_id),
+        })
+    }
+
+    /// Takes with which entry the user joined; `None`: they have left. What lies before the entries that wait becomes
+    /// a gap. `false`: it is more than may be filled in.
+    #[must_use]
+    pub(crate) fn begin(&mut self, channel_id: ChannelId, joined: Option<Seq>, now: Instant) -> bool {
+        let Some(held) = self.held.iter_mut().find(|held| held.channel_id == channel_id) else { return true };
+        // There is nothing more to wait for.
+        held.due = Some(now);
+        if self.written.contains_key(&channel_id) {
+            return true;
+        }
+        let before_held = seq_of(&held.frames[0]) - 1;
+        let last = joined.map_or(before_held, |joined| (joined - 1).clamp(0, before_held));
+        self.cover(channel_id, last, last, now);
+        before_held - last <= MAX_BEHIND
+    }
+
+    /// From now on a channel that is unknown is one that the user has only just come to.
+    pub(crate) fn set_complete(&mut self) {
+        self.is_complete = true;
     }
 
     /// Takes what the log has after the gap's beginning, up to what was held: more the user may have no right to.
@@ -154,23 +192,23 @@ impl Order {
         self.settle(gap.channel_id, now);
     }
 
-    /// What has been written of a channel.
+    /// What the client has of a channel.
     pub(crate) fn written(&self, channel_id: ChannelId) -> Option<Written> {
         self.written.get(&channel_id).copied()
     }
 
-    /// The client has everything from `first` to `last`: by this session, if the two are not the same gap.
-    pub(crate) fn cover(&mut self, channel_id: ChannelId, first: Seq, last: Seq, now: Instant) {
-        let covered = match self.written.get(&channel_id) {
-            // Before what was written, with a gap between: the later part is what live entries follow on.
-            Some(written) if last + 1 < written.first => *written,
-            Some(written) if first <= written.last + 1 => {
-                Written { first: written.first.min(first), last: written.last.max(last) }
-            }
-            _ => Written { first, last },
-        };
-        self.written.insert(channel_id, covered);
+    /// The client has everything after `cursor` up to `last`. Nothing of what was written may be after `cursor` with a
+    /// gap between.
+    pub(crate) fn cover(&mut self, channel_id: ChannelId, cursor: Seq, last: Seq, now: Instant) {
+        let written = self.written.entry(channel_id).or_insert(Written { first: cursor + 1, last });
+        written.first = written.first.min(cursor + 1);
+        written.last = written.last.max(last);
         self.settle(channel_id, now);
+    }
+
+    /// Whether the first entry of this channel that comes is its beginning.
+    fn begins_by_itself(&self, channel_id: ChannelId) -> bool {
+        !self.is_complete && !self.written.contains_key(&channel_id)
     }
 
     fn hold(&mut self, channel_id: ChannelId, frame: Arc<Frame>, now: Instant) -> Offered {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use actix_web::web::Data;
 use shared_types::api_server_api::ResumeSession;
@@ -12,13 +13,18 @@ use shared_types::frames::ServerFrame;
 use shared_types::{ChannelId, Seq, UserId, close_code};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::frame::Frame;
+use super::fill::{Fill, GivenUp};
+use super::frame::{Frame, Position};
 use super::hub::Session;
 use super::mailbox::{Next, Wants};
-use super::order::{Gap, Offered, Order};
-use super::resume::{Progress, Reading, Resume, Resumed};
+use super::order::{Offered, Order};
+use super::resume::{Progress, Resume, Resumed};
 use crate::metrics::{GapOutcome, ResumeOutcome};
 use crate::state::Gateway;
+
+/// Live entries wait this long for the client's first frame, which may be `resume`: what it brings comes before them. As
+/// long as a round trip takes in most mobile networks; a client that has nothing to say waits it once.
+const FIRST_FRAME_WAIT: Duration = Duration::from_millis(250);
 
 /// The session's task alone uses it.
 pub(crate) struct Outbound {
@@ -26,23 +32,28 @@ pub(crate) struct Outbound {
     user_id: UserId,
     session: Arc<Session>,
     order: Order,
+    /// Until then the client's first frame is waited for. `None`: it has come, or need not.
+    first_frame_due: Option<Instant>,
     // Boxed, as they are seldom there: an idle session keeps a pointer for each.
     resume: Option<Box<Resume>>,
+    /// One at a time: gaps are rare, and a session is one consumer.
     fill: Option<Box<Fill>>,
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// A gap that is being read from the log. One at a time: gaps are rare, and a session is one consumer.
-struct Fill {
-    gap: Gap,
-    reading: Reading,
 }
 
 impl Outbound {
     pub(crate) fn new(gateway: Data<Gateway>, user_id: UserId, session: Arc<Session>) -> Self {
         // What is held is as much as may wait in the mailbox: together a client may be this far behind.
         let order = Order::new(gateway.mailbox_frames);
-        Self { gateway, user_id, session, order, resume: None, fill: None, timer: None }
+        let first_frame_due = Some(Instant::now() + FIRST_FRAME_WAIT);
+        Self { gateway, user_id, session, order, first_frame_due, resume: None, fill: None, timer: None }
+    }
+
+    /// Live entries wait for the client's first frame no longer.
+    pub(crate) fn let_go(&mut self) {
+        if self.first_frame_due.take().is_some() {
+            self.timer = None;
+        }
     }
 
     /// Begins a resume, or says what is to be answered instead.
@@ -65,13 +76,19 @@ impl Outbound {
     /// room on the wire only an end is reported.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Next> {
         loop {
-            let wants = match (has_room, self.resume.is_some() || self.order.has_ready()) {
+            let is_early = self.first_frame_due.is_some();
+            let wants = match (has_room, is_early || self.resume.is_some() || self.order.has_ready()) {
                 (false, _) => Wants::End,
                 (true, true) => Wants::NoticeOrEnd,
                 (true, false) => Wants::Anything,
             };
             // Between two frames of one channel nothing of it may come, but a notice may.
             match self.session.mailbox.poll_next(cx, wants) {
+                // The client goes on elsewhere, with what it was sent here.
+                Poll::Ready(Next::Close(_)) if is_early => {
+                    self.let_go();
+                    continue;
+                }
                 Poll::Ready(Next::Close(code)) if self.has_to_finish_first(code) => {}
                 Poll::Ready(Next::Close(code)) => return Poll::Ready(Next::Close(code)),
                 Poll::Ready(Next::Write(frame)) => match self.take(frame) {
@@ -82,6 +99,11 @@ impl Outbound {
             }
             if !has_room {
                 return Poll::Pending;
+            }
+            if let Some(due) = self.first_frame_due {
+                ready!(self.poll_timer(due, cx));
+                self.let_go();
+                continue;
             }
             if let Some(frame) = self.order.pop_ready() {
                 return Poll::Ready(Next::Write(frame));
@@ -102,7 +124,15 @@ impl Outbound {
     }
 
     fn take(&mut self, frame: Arc<Frame>) -> Option<Next> {
-        match self.order.offer(frame, Instant::now()) {
+        let now = Instant::now();
+        if let Some(Position { channel_id, seq }) = frame.position
+            && self.order.written(channel_id).is_none()
+            && frame.tells_of_joining(&self.user_id)
+        {
+            // What was there before is history.
+            self.order.cover(channel_id, seq - 1, seq - 1, now);
+        }
+        match self.order.offer(frame, now) {
             Offered::Write(frame) => Some(Next::Write(frame)),
             Offered::Held => None,
             Offered::Duplicate => {
@@ -115,7 +145,7 @@ impl Outbound {
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), u16>> {
         let Some(resume) = &mut self.resume else { return Poll::Ready(Ok(())) };
-        let answer = match std::task::ready!(resume.poll(cx, &mut self.order, &self.gateway.log_reader)) {
+        let answer = match ready!(resume.poll(cx, &mut self.order, &self.gateway.log_reader)) {
             Progress::Ready => return Poll::Ready(Ok(())),
             Progress::Done(resumed) => {
                 self.report(&resumed);
@@ -144,22 +174,19 @@ impl Outbound {
     fn poll_gaps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), u16>> {
         loop {
             if let Some(fill) = &mut self.fill
-                && let Poll::Ready(page) = fill.reading.as_mut().poll(cx)
+                && let Poll::Ready(filled) = fill.poll(cx, &mut self.order, &self.gateway)
             {
-                let gap = fill.gap;
                 self.fill = None;
-                let Ok(page) = page else {
-                    self.gateway.metrics.gap(GapOutcome::GivenUp);
-                    // Elsewhere the client may get what is missing here.
-                    return Poll::Ready(Err(close_code::TOO_SLOW));
-                };
-                self.order.fill(gap, &page, Instant::now());
-                self.gateway.metrics.gap(GapOutcome::Filled);
+                if let Err(GivenUp) = filled {
+                    return Poll::Ready(Err(self.give_up()));
+                }
             }
             let may_fill = self.fill.is_none();
-            if let Some(gap) = self.order.take_due(Instant::now(), may_fill) {
-                let reading = Box::pin(self.gateway.log_reader.clone().read(gap.channel_id, gap.after));
-                self.fill = Some(Box::new(Fill { gap, reading }));
+            if let Some(missing) = self.order.take_due(Instant::now(), may_fill) {
+                match Fill::start(missing, &self.gateway, &self.user_id) {
+                    Ok(fill) => self.fill = Some(Box::new(fill)),
+                    Err(GivenUp) => return Poll::Ready(Err(self.give_up())),
+                }
                 continue;
             }
             if self.order.has_ready() {
@@ -169,12 +196,22 @@ impl Outbound {
                 self.timer = None;
                 return Poll::Pending;
             };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() != due {
-                timer.as_mut().reset(due);
-            }
-            std::task::ready!(timer.as_mut().poll(cx));
+            ready!(self.poll_timer(due, cx));
         }
+    }
+
+    fn give_up(&self) -> u16 {
+        self.gateway.metrics.gap(GapOutcome::GivenUp);
+        // Elsewhere the client may get what is missing here.
+        close_code::TOO_SLOW
+    }
+
+    fn poll_timer(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 

@@ -6,16 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use shared_types::api_server_api::ResumableChannels;
+use shared_types::api_server_api::{MAX_NEW_CHANNELS, NamedChannel, ResumableChannels};
 use shared_types::{ChannelId, Seq};
 use tokio::time::Instant;
 
-use super::order::Order;
+use super::order::{MAX_BEHIND, Order};
 use crate::log_reader::{LogReader, Page, Unreadable};
 use crate::resumes::Answer;
-
-/// A channel further behind is read by REST: a page's worth of scrolling at a time, not all of it over the socket.
-const MAX_BEHIND: Seq = 1_000;
 
 pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Page, Unreadable>> + Send>>;
 
@@ -27,6 +24,8 @@ pub(crate) struct Resume {
     /// Those that are still to be read; the last is next.
     channels: Vec<Channel>,
     reading: Option<Reading>,
+    /// The answer names all channels of the user.
+    is_complete: bool,
     outcome: Resumed,
 }
 
@@ -61,7 +60,8 @@ pub(crate) enum Progress {
 impl Resume {
     pub(crate) fn new(cursors: HashMap<ChannelId, Seq>, answer: Answer) -> Self {
         let outcome = Resumed::default();
-        Self { cursors, answer: Some(answer), channels: Vec::new(), reading: None, outcome }
+        let (channels, reading, is_complete) = (Vec::new(), None, false);
+        Self { cursors, answer: Some(answer), channels, reading, is_complete, outcome }
     }
 
     /// Goes on reading. Called again when everything that has become ready is written: so much is in memory, no more.
@@ -88,13 +88,15 @@ impl Resume {
                 channel.take(&page, order);
             }
             let Some(channel) = self.channels.last_mut() else {
+                if self.is_complete {
+                    order.set_complete();
+                }
                 return Poll::Ready(Progress::Done(std::mem::take(&mut self.outcome)));
             };
-            channel.skip_written(order);
             if channel.at < channel.last {
                 self.reading = Some(Box::pin(log.clone().read(channel.id, channel.at)));
             } else {
-                self.outcome.channels.insert(channel.id, channel.last);
+                self.outcome.channels.insert(channel.id, channel.at);
                 self.channels.pop();
             }
             if order.has_ready() {
@@ -105,18 +107,36 @@ impl Resume {
 
     fn plan(&mut self, there_is: ResumableChannels, order: &mut Order) {
         let now = Instant::now();
-        self.outcome.new_channels = there_is.new_channels;
-        for (id, last) in there_is.channels {
+        self.is_complete = there_is.new_channels.len() < MAX_NEW_CHANNELS;
+        for new in there_is.new_channels {
+            self.outcome.new_channels.push(new.channel_id);
+            if order.written(new.channel_id).is_none() {
+                // What there is by now the client reads by REST.
+                order.cover(new.channel_id, new.last_seq, new.last_seq, now);
+            }
+        }
+        for (id, NamedChannel { last_seq, .. }) in there_is.channels {
             let Some(cursor) = self.cursors.remove(&id) else { continue };
-            let is_too_far = last - cursor > MAX_BEHIND;
-            if is_too_far || cursor >= last {
-                // Live entries go on from here. A client that has more than there is has seen another database.
-                order.cover(id, last + 1, last, now);
+            // A client that has more than there is has seen another database.
+            let cursor = cursor.min(last_seq);
+            let at = match order.written(id) {
+                None => Some(cursor),
+                Some(written) if written.first <= cursor + 1 => Some(written.last.max(cursor)),
+                // Later entries have been written: earlier ones must not come after them.
+                Some(_) => None,
+            };
+            let Some(at) = at.filter(|at| last_seq - at <= MAX_BEHIND) else {
+                if order.written(id).is_none() {
+                    order.cover(id, last_seq, last_seq, now);
+                }
+                self.outcome.resync_required.push(id);
+                continue;
+            };
+            if at >= last_seq {
+                // Live entries go on from here.
+                order.cover(id, at, at, now);
             }
-            match is_too_far {
-                true => self.outcome.resync_required.push(id),
-                false => self.channels.push(Channel { id, cursor, at: cursor.min(last), last }),
-            }
+            self.channels.push(Channel { id, cursor, at, last: last_seq });
         }
         // Those that were not given back are not the user's.
         self.cursors = HashMap::new();
@@ -124,28 +144,17 @@ impl Resume {
 }
 
 impl Channel {
-    /// What this session has written already, because it came before the resume did, is not written again.
-    fn skip_written(&mut self, order: &Order) {
-        if let Some(written) = order.written(self.id)
-            && written.first <= self.at + 1
-        {
-            self.at = self.at.max(written.last.min(self.last));
-        }
-    }
-
     /// Makes a page's entries ready, as far as they are wanted.
     fn take(&mut self, page: &Page, order: &mut Order) {
-        let written = order.written(self.id).filter(|written| written.first > self.at);
-        let upto = written.map_or(self.last, |written| self.last.min(written.first - 1));
         for frame in page.iter() {
             if let Some(position) = frame.position
                 && position.seq > self.at
-                && position.seq <= upto
+                && position.seq <= self.last
             {
                 order.push_ready(frame.clone());
                 self.at = position.seq;
             }
         }
-        order.cover(self.id, self.cursor + 1, self.at, Instant::now());
+        order.cover(self.id, self.cursor, self.at, Instant::now());
     }
 }

@@ -84,6 +84,7 @@ impl Conversation<'_> {
                     continue;
                 }
             };
+            self.outbound.let_go();
             let answer = match received {
                 Ok(Received::Text(frame)) => self.hear(&frame).await,
                 Ok(Received::Binary(_)) => Err(Answer::Bad(BadFrame::invalid("Frames are text."))),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use api_server::store::MovedCursor;
+use api_server::store::{Membership, MovedCursor};
 use futures_util::future::join_all;
 use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, Seq};
@@ -18,7 +18,7 @@ conformance!(
     what_is_read_is_delivered,
     a_cursor_that_moved_comes_with_the_version_of_the_membership,
     memberships_name_each_channel_with_its_end_latest_activity_first,
-    memberships_follow_who_joins_and_leaves,
+    memberships_follow_who_joins_and_leaves_and_know_since_when,
 );
 
 fn ack(name: &str, channel_id: ChannelId, seq: Seq) -> Ack {
@@ -160,20 +160,24 @@ async fn memberships_name_each_channel_with_its_end_latest_activity_first(store:
     a_later_moment().await;
     let busy = messages(&store, &["alice", "bob", "carol"], 3).await;
     let asked = users(&["bob", "nobody", "alice", "bob"]);
+    let from_the_beginning = |(channel_id, last_seq)| Membership { channel_id, last_seq, joined_seq: 0 };
     let expected = HashMap::from([
-        (user("alice"), vec![(busy, 3), (old, 1)]),
-        (user("bob"), vec![(busy, 3), (quiet, 0), (old, 1)]),
+        (user("alice"), [(busy, 3), (old, 1)].map(from_the_beginning).to_vec()),
+        (user("bob"), [(busy, 3), (quiet, 0), (old, 1)].map(from_the_beginning).to_vec()),
     ]);
     assert_eq!(store.memberships(&asked).await.unwrap(), expected);
     assert!(store.memberships(&[]).await.unwrap().is_empty());
 }
 
-async fn memberships_follow_who_joins_and_leaves(store: AnyStore) {
+async fn memberships_follow_who_joins_and_leaves_and_know_since_when(store: AnyStore) {
     let channel = messages(&store, &["alice"], 2).await;
     let (alice, bob) = (user("alice"), users(&["bob"]));
     assert!(store.memberships(&bob).await.unwrap().is_empty());
     store.add_members(channel, &alice, false, &bob).await.unwrap();
-    assert_eq!(store.memberships(&bob).await.unwrap(), HashMap::from([(bob[0].clone(), vec![(channel, 3)])]));
+    send(&store, channel, "alice", "welcome").await;
+    let since_joining = Membership { channel_id: channel, last_seq: 4, joined_seq: 3 };
+    let expected = HashMap::from([(bob[0].clone(), vec![since_joining])]);
+    assert_eq!(store.memberships(&bob).await.unwrap(), expected);
     store.remove_member(channel, &alice, false, &bob[0]).await.unwrap();
     assert!(store.memberships(&bob).await.unwrap().is_empty());
 }

@@ -65,11 +65,20 @@ export class CatchUp {
 
   /** After a connect. Returns false when it was given up because `session` has ended. */
   afterConnect(session: Session): Promise<boolean> {
+    const { inbox, resume } = this.parts;
     const isWanted = () => session.ready !== undefined;
-    return this.#untilDone(async () => {
-      const { inbox, resume } = this.parts;
+    const ask = () => {
       const cursors = inbox.cursors();
-      const resumed = await resume.ask(session, cursors);
+      return { cursors, answer: resume.ask(session, cursors) };
+    };
+    // Before this returns: a gateway holds live entries back until the session's first frame, so that a `resume` comes
+    // before them. Without a list there are no cursors yet.
+    let asked = this.#isListed ? ask() : undefined;
+    return this.#untilDone(async () => {
+      const { cursors, answer } = asked ?? ask();
+      // Another try asks again.
+      asked = undefined;
+      const resumed = await answer;
       if (!resumed) return this.#sync([...inbox.cursors().keys()]);
       for (const [channelId, seq] of Object.entries(resumed.channels)) inbox.expect(channelId, seq);
       // What the answer does not name, and what it could not bring up to date, is asked for by REST.

@@ -251,13 +251,15 @@ export class NaruClient {
 
   async #began(session: Session): Promise<void> {
     const { sessionId, gatewayId } = session.ready ?? { sessionId: "", gatewayId: "" };
+    // First, as its `resume` has to be the session's first frame.
+    const catchingUp = this.#catchUp.afterConnect(session);
     this.#become({ phase: "online", sessionId, gatewayId, isCaughtUp: false });
     this.#catchUp.tryNow();
     this.#outbox.tryNow();
     this.#readMarks.retry();
     this.#receipts.refresh();
     this.#acks.flush();
-    const isCaughtUp = await this.#catchUp.afterConnect(session);
+    const isCaughtUp = await catchingUp;
     if (!isCaughtUp || this.#connection.session !== session) return;
     this.#refreshedAtMs = this.#options.clock.now();
     this.#become({ phase: "online", sessionId, gatewayId, isCaughtUp: true });

@@ -140,9 +140,10 @@ export class Connection {
     this.#comeBackAtMs = undefined;
     this.parts.clock.clearTimeout(this.#drainTimer);
     before?.close();
-    if (this.#isBackground) session.send({ type: "background", value: true });
     this.#planRenewal();
     this.events.ready(session);
+    // After what whoever hears of the session sends: a `resume` has to be the first frame.
+    if (this.#isBackground) session.send({ type: "background", value: true });
   }
 
   #hear(session: Session, frame: ServerFrame | { type: string }): void {

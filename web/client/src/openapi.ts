@@ -114,6 +114,8 @@ export type MarkRead = {
 };
 
 export type Member = {
+  /** Up to here everything is on at least one device of the member that acks. */
+  deliveredSeq: I64;
   joinedAt: string;
   readSeq: I64;
   role: Role;

@@ -15,8 +15,8 @@ export interface ReceiptsEvents {
 }
 
 /**
- * How far the others are. The server of today tells it in the members' `readSeq`, so a watched channel is asked from
- * time to time; `read` and `delivered` frames (and `deliveredSeq` in the members) are used as soon as they come.
+ * How far the others are: told at once by `read` and `delivered` frames, which may be dropped and do not come in larger
+ * channels, so a watched channel's members are asked for from time to time, too.
  */
 export class Receipts {
   readonly #channels = new Map<string, Map<string, Receipt>>();
@@ -51,7 +51,7 @@ export class Receipts {
     if (others.length === 0) return "sent";
     if (others.every((one) => one.readSeq >= entry.seq)) return "read";
     // Who has read it has got it, whatever else is known.
-    const isDelivered = others.every((one) => Math.max(one.deliveredSeq ?? 0, one.readSeq) >= entry.seq);
+    const isDelivered = others.every((one) => Math.max(one.deliveredSeq, one.readSeq) >= entry.seq);
     return isDelivered ? "delivered" : "sent";
   }
 
@@ -74,8 +74,8 @@ export class Receipts {
       const { userId } = member;
       // A frame may have told more than an answer that was on its way meanwhile; nobody unreads.
       const readSeq = Math.max(member.readSeq, known?.get(userId)?.readSeq ?? 0);
-      const delivered = (member as { deliveredSeq?: number }).deliveredSeq ?? known?.get(userId)?.deliveredSeq;
-      receipts.set(userId, { userId, readSeq, ...(delivered === undefined ? {} : { deliveredSeq: delivered }) });
+      const deliveredSeq = Math.max(member.deliveredSeq, known?.get(userId)?.deliveredSeq ?? 0);
+      receipts.set(userId, { userId, readSeq, deliveredSeq });
     }
     const before = JSON.stringify(this.of(channelId));
     this.#channels.set(channelId, receipts);
@@ -90,7 +90,7 @@ export class Receipts {
     if (!before) return;
     const after = { ...before };
     if (typeof readSeq === "number") after.readSeq = Math.max(readSeq, before.readSeq);
-    if (typeof deliveredSeq === "number") after.deliveredSeq = Math.max(deliveredSeq, before.deliveredSeq ?? 0);
+    if (typeof deliveredSeq === "number") after.deliveredSeq = Math.max(deliveredSeq, before.deliveredSeq);
     this.#channels.get(channelId)?.set(userId, after);
     this.events.changed(channelId);
   }

@@ -46,7 +46,7 @@ export type MessageState = "sent" | "delivered" | "read";
 export interface Receipt {
   userId: string;
   readSeq: number;
-  deliveredSeq?: number;
+  deliveredSeq: number;
 }
 
 /** A frame without `seq`: `read`, `typing`, `presence`, and what a newer server may add. */

@@ -182,6 +182,24 @@ test("a network that dies without a word is found out, and left", async (t) => {
   assert.deepEqual(alice.seqs("c"), [2]);
 });
 
+test("a session's first frame asks to resume, whatever else is due", async (t) => {
+  const { server, client } = await fixture(t);
+  server.resumes = true;
+  server.addChannel("c", ["alice", "bob"]);
+  const alice = await client().started();
+  alice.client.setBackground(true);
+  // What has just come is not acked yet when the connection breaks.
+  server.post("c", "bob", "ahoy");
+  await until(() => alice.entries.length === 1);
+  const before = server.frames.length;
+  server.closeAll(closeCode.tooSlow);
+  await until(() => server.connects === 2 && isUp(alice));
+  await until(() => server.frames.slice(before).some(({ type }) => type === "ack"));
+  const types = server.frames.slice(before).map(({ type }) => type);
+  assert.equal(types[0], "resume", `${types}`);
+  assert.ok(types.includes("background"), `${types}`);
+});
+
 test("a hidden page is told as background, and a shown one as not", async (t) => {
   const { server, client } = await fixture(t);
   let isHidden = false;

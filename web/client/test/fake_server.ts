@@ -188,7 +188,8 @@ export class FakeServer {
     if (!channel) return problem(404, "channel_not_found");
     if (part === undefined) return { status: 200, body: view(channel, userId) };
     if (part === "members") {
-      const members = [...channel.members].map(([id, readSeq]) => ({ userId: id, role: "member", joinedAt: "", readSeq }));
+      const about = { role: "member", joinedAt: "", deliveredSeq: 0 };
+      const members = [...channel.members].map(([id, readSeq]) => ({ userId: id, ...about, readSeq }));
       return { status: 200, body: { members } };
     }
     if (part === "read") {

@@ -85,6 +85,31 @@ describe("every view", { concurrency: true }, () => {
         await look("members");
         await page.getByRole("button", { name: "Close members" }).click();
 
+        // Read, delivered and sent, one below the other.
+        await toList();
+        await startDirect(page, mate);
+        const lastIs = (/** @type {string} */ state) =>
+          eventually(() => page.locator(".state").last().getAttribute("title"), (title) => title === state);
+        await say(page, "Is the lamp at the end of the pier mended?");
+        await other.page.getByRole("link", { name: new RegExp(self) }).click();
+        await lastIs("Read");
+        await other.page.goto(`${use.url()}#/`);
+        await say(page, "The captain asks.");
+        await lastIs("Delivered");
+        await other.context.setOffline(true);
+        // A pong that was on its way satisfies the first probe; then it is the next one that finds out.
+        await other.page.getByText("Connection lost").waitFor({ timeout: 40_000 });
+        await say(page, "She wants to sail at six, lamp or no lamp.");
+        await lastIs("Sent");
+        await look("states");
+        await other.context.setOffline(false);
+        await lastIs("Delivered");
+        await toList();
+        await page.getByRole("link", { name: /Ferry crew/ }).click();
+        await page.getByRole("heading", { level: 1, name: "Ferry crew" }).waitFor();
+        await other.page.getByRole("link", { name: /Ferry crew/ }).click();
+        await other.page.getByRole("heading", { level: 1, name: "Ferry crew" }).waitFor();
+
         await context.setOffline(true);
         await page.getByText("Connection lost").waitFor();
         await say(page, "This one waits for the network");

@@ -38,9 +38,7 @@ test("two windows chat: live, both ways, with unread counts and read marks", asy
   await eventually(() => bob.page.title(), (title) => title === "Naru");
 });
 
-// To be enabled with the server that has acks: take the second argument away.
-const needsAcks = { skip: process.env.NARU_E2E_ACKS ? false : "this server does not serve acks yet (NARU_E2E_ACKS=1 tries)" };
-test("sent, delivered, read: each is shown from the moment it is true, and not before", needsAcks, async (t) => {
+test("sent, delivered, read: each is shown from the moment it is true, and not before", async (t) => {
   const { alice, bob, names } = await twoPeople(t);
   const last = alice.page.locator(".message.is-own").last().locator(".state");
   /** @param {string} state */

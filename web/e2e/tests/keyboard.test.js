@@ -94,7 +94,7 @@ test("Escape leaves, arrow keys walk the list, and the focus is never lost", asy
   await page.locator("#people:focus").waitFor();
   await page.keyboard.press("Escape");
   await page.locator(".sidebar-action button:focus").waitFor();
-  assert.equal(await page.locator("dialog").count(), 0);
+  await eventually(() => page.locator("dialog").count(), (dialogs) => dialogs === 0);
 });
 
 test("what has the focus can be seen", async (t) => {

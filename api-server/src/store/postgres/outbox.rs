@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Postgres;
 use crate::store::rows::{CommittedRow, committed, entry_columns};
-use crate::store::{Committed, OutboxId, OutboxStore, StoreError};
+use crate::store::{Committed, FARTHEST_LEASE, OutboxId, OutboxStore, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
@@ -26,10 +26,12 @@ impl OutboxStore for Postgres {
                      FOR UPDATE SKIP LOCKED
                  )
              )
-             SELECT count(*) FROM api_servers WHERE alive_until > now() AND id <> $1",
+             SELECT count(*) FROM api_servers
+             WHERE alive_until > now() AND alive_until <= now() + make_interval(secs => $3) AND id <> $1",
         )
         .bind(self.owner)
         .bind(lease.as_secs_f64())
+        .bind(FARTHEST_LEASE.as_secs_f64())
         .fetch_one(&self.pool)
         .await?;
         Ok(u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
@@ -47,9 +49,11 @@ impl OutboxStore for Postgres {
             "WITH abandoned AS (
                  SELECT o.id FROM outbox o
                  WHERE CASE WHEN o.owner = $1 THEN
-                           o.written_at <= now() - make_interval(secs => $3) AND o.id <> ALL ($2)
+                           (o.written_at <= now() - make_interval(secs => $3)
+                            OR o.written_at > now() + make_interval(secs => $5)) AND o.id <> ALL ($2)
                        ELSE NOT EXISTS (
-                           SELECT 1 FROM api_servers s WHERE s.id = o.owner AND s.alive_until > now()
+                           SELECT 1 FROM api_servers s WHERE s.id = o.owner
+                           AND s.alive_until > now() AND s.alive_until <= now() + make_interval(secs => $5)
                        ) END
                  ORDER BY o.written_at, o.id LIMIT $4 FOR UPDATE OF o SKIP LOCKED
              ), adopted AS (
@@ -68,6 +72,7 @@ impl OutboxStore for Postgres {
             .bind(uuids(in_flight))
             .bind(forgotten_after.as_secs_f64())
             .bind(limit)
+            .bind(FARTHEST_LEASE.as_secs_f64())
             .fetch_all(&self.pool)
             .await?;
         committed(rows)

@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::Postgres;
 use super::entries::append_change;
 use crate::store::rows::{
-    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, parsed,
+    MEMBER_COLUMNS, MemberRow, MembershipRow, ParticipantRow, StandingRow, by_channel, by_user, parsed,
 };
 use crate::store::{
-    Change, Member, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing, StoreError,
-    roles,
+    Change, Member, Membership, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing,
+    StoreError, roles,
 };
 
 #[async_trait]
@@ -180,12 +180,10 @@ impl ParticipantStore for Postgres {
         self.move_delivered_cursors(acks).await
     }
 
-    async fn memberships(
-        &self,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
-        let rows: Vec<(String, Uuid, Seq)> = sqlx::query_as(
-            "SELECT p.user_id, c.id, c.last_seq FROM participants p JOIN channels c ON c.id = p.channel_id
+    async fn memberships(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Membership>>, StoreError> {
+        let rows: Vec<MembershipRow> = sqlx::query_as(
+            "SELECT p.user_id, p.channel_id, c.last_seq, p.joined_seq
+             FROM participants p JOIN channels c ON c.id = p.channel_id
              WHERE p.user_id = ANY ($1) ORDER BY c.updated_at DESC, c.id DESC",
         )
         .bind(users.iter().map(UserId::as_str).collect::<Vec<_>>())

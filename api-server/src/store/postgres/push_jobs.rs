@@ -7,7 +7,7 @@ use shared_types::Seq;
 
 use super::Postgres;
 use crate::store::rows::{EntryRow, JobRow, entry_columns, jobs};
-use crate::store::{PushJob, PushJobStore, PushWanted, StoreError};
+use crate::store::{FARTHEST_PUSH, PushJob, PushJobStore, PushWanted, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
@@ -77,10 +77,14 @@ impl PushJobStore for Postgres {
             "WITH due AS (
                  SELECT id FROM push_jobs WHERE due_at <= now()
                  ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+             ), too_far_ahead AS (
+                 SELECT id FROM push_jobs WHERE due_at > now() + make_interval(secs => $3)
+                 ORDER BY due_at LIMIT $1 - (SELECT count(*) FROM due) FOR UPDATE SKIP LOCKED
              ), leased AS (
                  UPDATE push_jobs j SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1,
                      leased_seq = seq
-                 FROM due WHERE j.id = due.id RETURNING j.*
+                 FROM (SELECT id FROM due UNION ALL SELECT id FROM too_far_ahead) taken
+                 WHERE j.id = taken.id RETURNING j.*
              )
              SELECT l.id AS job_id, l.user_id AS job_user_id, l.device_id, l.attempts, l.created_at AS job_created_at,
                     l.channel_id AS job_channel_id, l.seq AS job_seq,
@@ -104,6 +108,7 @@ impl PushJobStore for Postgres {
         )
         .bind(limit)
         .bind(lease.as_secs_f64())
+        .bind(FARTHEST_PUSH.as_secs_f64())
         .fetch_all(&self.pool)
         .await?;
         let entries = self.entries_of(&rows).await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::parsed;
 use crate::store::columns::Moment;
-use crate::store::{Member, MovedCursor, Participant, Participants, Standing, StoreError};
+use crate::store::{Member, Membership, MovedCursor, Participant, Participants, Standing, StoreError};
 
 pub(in crate::store) const MEMBER_COLUMNS: &str = "user_id, role, joined_at, delivered_seq, read_seq";
 
@@ -93,13 +93,23 @@ pub(in crate::store) fn moved_cursors(
         .collect()
 }
 
-/// Rows of user, channel and last `seq`; each user's stay in their order.
+#[derive(FromRow)]
+pub(in crate::store) struct MembershipRow {
+    user_id: String,
+    channel_id: Uuid,
+    last_seq: Seq,
+    joined_seq: Seq,
+}
+
+/// Each user's rows stay in their order.
 pub(in crate::store) fn by_user(
-    rows: Vec<(String, Uuid, Seq)>,
-) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
-    let mut found: HashMap<UserId, Vec<(ChannelId, Seq)>> = HashMap::new();
-    for (user, channel, last_seq) in rows {
-        found.entry(parsed(user)?).or_default().push((ChannelId(channel), last_seq));
+    rows: Vec<MembershipRow>,
+) -> Result<HashMap<UserId, Vec<Membership>>, StoreError> {
+    let mut found: HashMap<UserId, Vec<Membership>> = HashMap::new();
+    for row in rows {
+        let MembershipRow { user_id, channel_id, last_seq, joined_seq } = row;
+        let membership = Membership { channel_id: ChannelId(channel_id), last_seq, joined_seq };
+        found.entry(parsed(user_id)?).or_default().push(membership);
     }
     Ok(found)
 }

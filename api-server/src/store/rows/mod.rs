@@ -15,7 +15,7 @@ pub(super) use channel::{CHANNEL_VIEW, ViewRow, views};
 pub(super) use device::{DEVICE_COLUMNS, DeviceRow, target_columns};
 pub(super) use entry::{EntryRow, change_columns, entries, entry_columns, page};
 pub(super) use member::{
-    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, moved_cursors,
+    MEMBER_COLUMNS, MemberRow, MembershipRow, ParticipantRow, StandingRow, by_channel, by_user, moved_cursors,
 };
 pub(super) use outbox::{CommittedRow, committed};
 pub(super) use push_job::{JobRow, jobs};

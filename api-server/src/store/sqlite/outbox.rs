@@ -12,7 +12,7 @@ use super::ids::{hex, json_of};
 use super::moments::{after, before};
 use crate::store::columns::Moment;
 use crate::store::rows::{CommittedRow, committed, corrupt, entry_columns};
-use crate::store::{Committed, OutboxId, OutboxStore, StoreError};
+use crate::store::{Committed, FARTHEST_LEASE, OutboxId, OutboxStore, StoreError};
 
 /// Who has been dead for so long is struck off.
 const STRUCK_OFF_AFTER: Duration = Duration::from_secs(3_600);
@@ -20,9 +20,11 @@ const STRUCK_OFF_AFTER: Duration = Duration::from_secs(3_600);
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
 /// On which rows `o` nobody works.
-const ABANDONED: &str =
-    "CASE WHEN o.owner = $1 THEN o.written_at <= $3 AND o.id NOT IN (SELECT unhex(value) FROM json_each($2))
-    ELSE NOT EXISTS (SELECT 1 FROM api_servers s WHERE s.id = o.owner AND s.alive_until > $4) END";
+const ABANDONED: &str = "CASE WHEN o.owner = $1 THEN
+        (o.written_at <= $3 OR o.written_at > $5) AND o.id NOT IN (SELECT unhex(value) FROM json_each($2))
+    ELSE NOT EXISTS (
+        SELECT 1 FROM api_servers s WHERE s.id = o.owner AND s.alive_until > $4 AND s.alive_until <= $5
+    ) END";
 
 #[async_trait]
 impl OutboxStore for Sqlite {
@@ -42,12 +44,14 @@ impl OutboxStore for Sqlite {
             .bind(before(now, STRUCK_OFF_AFTER))
             .execute(&mut *transaction)
             .await?;
-        let others: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM api_servers WHERE alive_until > $2 AND id <> $1")
-                .bind(self.owner)
-                .bind(now)
-                .fetch_one(&mut *transaction)
-                .await?;
+        let others: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM api_servers WHERE alive_until > $2 AND alive_until <= $3 AND id <> $1",
+        )
+        .bind(self.owner)
+        .bind(now)
+        .bind(after(now, FARTHEST_LEASE))
+        .fetch_one(&mut *transaction)
+        .await?;
         transaction.commit().await?;
         Ok(u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1))
     }
@@ -67,6 +71,7 @@ impl OutboxStore for Sqlite {
             .bind(&in_flight)
             .bind(before(now, forgotten_after))
             .bind(now)
+            .bind(after(now, FARTHEST_LEASE))
             .fetch_optional(&self.readers)
             .await?;
         if abandoned.is_none() {
@@ -74,7 +79,7 @@ impl OutboxStore for Sqlite {
         }
         let sql = format!(
             "UPDATE outbox SET owner = $1 WHERE id IN (
-                 SELECT o.id FROM outbox o WHERE {ABANDONED} ORDER BY o.written_at, o.id LIMIT $5
+                 SELECT o.id FROM outbox o WHERE {ABANDONED} ORDER BY o.written_at, o.id LIMIT $6
              ) RETURNING id"
         );
         let adopted: Vec<Uuid> = sqlx::query_scalar(AssertSqlSafe(sql))
@@ -82,6 +87,7 @@ impl OutboxStore for Sqlite {
             .bind(in_flight)
             .bind(before(now, forgotten_after))
             .bind(now)
+            .bind(after(now, FARTHEST_LEASE))
             .bind(limit)
             .fetch_all(&self.writer)
             .await?;

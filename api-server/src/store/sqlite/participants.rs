@@ -6,18 +6,18 @@ use async_trait::async_trait;
 use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqliteExecutor};
-use uuid::Uuid;
 
 use super::Sqlite;
 use super::entries::append_change;
 use super::ids::json_of;
 use crate::store::columns::Moment;
 use crate::store::rows::{
-    MEMBER_COLUMNS, MemberRow, ParticipantRow, StandingRow, by_channel, by_user, corrupt, parsed,
+    MEMBER_COLUMNS, MemberRow, MembershipRow, ParticipantRow, StandingRow, by_channel, by_user, corrupt,
+    parsed,
 };
 use crate::store::{
-    Change, Member, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing, StoreError,
-    roles,
+    Change, Member, Membership, MovedCursor, ParticipantStore, Participants, ReadCursor, Role, Standing,
+    StoreError, roles,
 };
 
 #[async_trait]
@@ -164,14 +164,12 @@ impl ParticipantStore for Sqlite {
         self.move_delivered_cursors(acks).await
     }
 
-    async fn memberships(
-        &self,
-        users: &[UserId],
-    ) -> Result<HashMap<UserId, Vec<(ChannelId, Seq)>>, StoreError> {
+    async fn memberships(&self, users: &[UserId]) -> Result<HashMap<UserId, Vec<Membership>>, StoreError> {
         let names: Vec<&str> = users.iter().map(UserId::as_str).collect();
         let names = serde_json::to_string(&names).map_err(|error| corrupt(&format!("a user: {error}")))?;
-        let rows: Vec<(String, Uuid, Seq)> = sqlx::query_as(
-            "SELECT p.user_id, c.id, c.last_seq FROM participants p JOIN channels c ON c.id = p.channel_id
+        let rows: Vec<MembershipRow> = sqlx::query_as(
+            "SELECT p.user_id, p.channel_id, c.last_seq, p.joined_seq
+             FROM participants p JOIN channels c ON c.id = p.channel_id
              WHERE p.user_id IN (SELECT value FROM json_each($1)) ORDER BY c.updated_at DESC, c.id DESC",
         )
         .bind(names)

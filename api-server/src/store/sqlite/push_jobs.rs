@@ -11,7 +11,7 @@ use super::ids::hex;
 use super::moments::after;
 use crate::store::columns::Moment;
 use crate::store::rows::{EntryRow, JobRow, corrupt, entry_columns, jobs};
-use crate::store::{PushJob, PushJobStore, PushWanted, StoreError};
+use crate::store::{FARTHEST_PUSH, PushJob, PushJobStore, PushWanted, StoreError};
 
 const ENTRY_COLUMNS: &str = entry_columns!("e");
 
@@ -66,21 +66,27 @@ impl PushJobStore for Sqlite {
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
         let now = Moment::now();
         // Workers ask again and again, mostly in vain: that shall not keep the writer busy.
-        let due: Option<i64> = sqlx::query_scalar("SELECT 1 FROM push_jobs WHERE due_at <= $1 LIMIT 1")
-            .bind(now)
-            .fetch_optional(&self.readers)
-            .await?;
+        let due: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM push_jobs WHERE due_at <= $1 OR due_at > $2 LIMIT 1")
+                .bind(now)
+                .bind(after(now, FARTHEST_PUSH))
+                .fetch_optional(&self.readers)
+                .await?;
         if due.is_none() {
             return Ok(Vec::new());
         }
         let leased: Vec<i64> = sqlx::query_scalar(
             "UPDATE push_jobs SET due_at = $2, attempts = attempts + 1, leased_seq = seq WHERE id IN (
-                 SELECT id FROM push_jobs WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3
+                 SELECT id FROM (SELECT id FROM push_jobs WHERE due_at <= $1 ORDER BY due_at, id LIMIT $3)
+                 UNION ALL
+                 SELECT id FROM (SELECT id FROM push_jobs WHERE due_at > $4 ORDER BY due_at, id LIMIT $3)
+                 LIMIT $3
              ) RETURNING id",
         )
         .bind(now)
         .bind(after(now, lease))
         .bind(limit)
+        .bind(after(now, FARTHEST_PUSH))
         .fetch_all(&self.writer)
         .await?;
         // Nobody else touches them from here on, so the rest is read beside the writer.

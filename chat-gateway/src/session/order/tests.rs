@@ -51,11 +51,27 @@ impl Bench {
         }
     }
 
-    fn wait(&mut self) -> Option<Gap> {
+    fn wait(&mut self) -> Option<Missing> {
         self.now += GAP_WAIT;
-        let gap = self.order.take_due(self.now, true);
+        let missing = self.order.take_due(self.now, true);
         self.drain();
-        gap
+        missing
+    }
+
+    /// The gap, after its wait.
+    fn wait_for_gap(&mut self) -> Option<Gap> {
+        match self.wait() {
+            Some(Missing::Entries(gap)) => Some(gap),
+            None => None,
+            Some(Missing::Beginning(_)) => panic!("the channel is known"),
+        }
+    }
+
+    /// Says with which entry the user joined; whether the rest may be filled in.
+    fn begin(&mut self, joined: Option<Seq>) -> bool {
+        let may_fill = self.order.begin(channel(1), joined, self.now);
+        self.drain();
+        may_fill
     }
 
     fn fill(&mut self, gap: Gap, seqs: std::ops::RangeInclusive<Seq>) {
@@ -64,8 +80,12 @@ impl Bench {
     }
 }
 
-fn gap(after: Seq) -> Option<Gap> {
-    Some(Gap { channel_id: channel(1), after })
+fn gap(after: Seq) -> Option<Missing> {
+    Some(Missing::Entries(Gap { channel_id: channel(1), after }))
+}
+
+fn beginning() -> Option<Missing> {
+    Some(Missing::Beginning(channel(1)))
 }
 
 #[test]
@@ -132,7 +152,7 @@ fn a_page_that_does_not_reach_is_followed_by_the_next_at_once() {
     let mut bench = Bench::new();
     bench.offer(1);
     bench.offer(6);
-    let first = bench.wait().unwrap();
+    let first = bench.wait_for_gap().unwrap();
     bench.fill(first, 2..=3);
     assert_eq!(bench.order.take_due(bench.now, true), gap(3));
     bench.fill(Gap { channel_id: channel(1), after: 3 }, 4..=5);
@@ -152,8 +172,7 @@ fn while_one_gap_is_filled_another_waits_but_a_first_entry_does_not() {
     assert_eq!(bench.order.pop_ready(), Some(entry_of(channel(3), 7)));
     assert_eq!(bench.order.take_due(bench.now, false), None);
     assert_eq!(bench.order.next_due(false), None);
-    let second = bench.order.take_due(bench.now, true).unwrap();
-    assert_ne!(first.channel_id, second.channel_id);
+    assert_ne!(bench.order.take_due(bench.now, true).unwrap(), first);
 }
 
 #[test]
@@ -174,7 +193,7 @@ fn what_a_resume_has_written_is_not_written_again_and_what_was_held_follows() {
     let mut bench = Bench::new();
     bench.offer(7);
     bench.offer(9);
-    bench.order.cover(channel(1), 3, 7, bench.now);
+    bench.order.cover(channel(1), 2, 7, bench.now);
     assert_eq!(bench.offer(7), "duplicate");
     assert_eq!(bench.offer(8), "written");
     assert_eq!(bench.out, [8, 9]);
@@ -182,19 +201,80 @@ fn what_a_resume_has_written_is_not_written_again_and_what_was_held_follows() {
 }
 
 #[test]
-fn what_is_known_of_a_channel_is_one_stretch() {
+fn what_the_client_has_of_a_channel_grows_at_both_ends_and_never_shrinks() {
     let now = Instant::now();
     let mut order = Order::new(8);
-    let covered = |order: &mut Order, first, last| {
-        order.cover(channel(1), first, last, now);
+    let covered = |order: &mut Order, cursor, last| {
+        order.cover(channel(1), cursor, last, now);
         order.written(channel(1)).map(|written| (written.first, written.last))
     };
-    assert_eq!(covered(&mut order, 11, 12), Some((11, 12)));
-    assert_eq!(covered(&mut order, 5, 8), Some((11, 12)), "live entries follow on the later stretch");
-    assert_eq!(covered(&mut order, 5, 10), Some((5, 12)));
-    assert_eq!(covered(&mut order, 9, 14), Some((5, 14)));
-    assert_eq!(covered(&mut order, 21, 20), Some((21, 20)), "the client had the rest from elsewhere");
-    assert_eq!(order.offer(entry(21), now), Offered::Write(entry(21)));
+    assert_eq!(covered(&mut order, 10, 10), Some((11, 10)));
+    assert_eq!(covered(&mut order, 10, 12), Some((11, 12)));
+    assert_eq!(covered(&mut order, 4, 10), Some((5, 12)));
+    assert_eq!(covered(&mut order, 8, 14), Some((5, 14)));
+    assert_eq!(order.offer(entry(15), now), Offered::Write(entry(15)));
+}
+
+#[test]
+fn when_all_channels_are_known_another_one_begins_where_its_user_joined() {
+    let mut bench = Bench::new();
+    bench.order.set_complete();
+    assert_eq!(bench.offer(8), "held");
+    assert_eq!(bench.wait(), beginning());
+    assert_eq!(bench.wait(), None, "not asked for twice");
+    bench.offer(7);
+    assert!(bench.begin(Some(4)));
+    assert!(bench.out.is_empty(), "what lies between comes first");
+    assert_eq!(bench.order.take_due(bench.now, true), gap(3));
+    bench.fill(Gap { channel_id: channel(1), after: 3 }, 4..=6);
+    assert_eq!(bench.out, [4, 5, 6, 7, 8]);
+    assert_eq!(bench.offer(3), "duplicate");
+}
+
+#[test]
+fn a_first_entry_that_nobody_has_to_be_asked_about_goes_out_at_once_or_when_that_is_known() {
+    for (joined, expected) in [(Some(0), vec![]), (Some(2), vec![]), (Some(3), vec![3]), (Some(9), vec![3])] {
+        let mut bench = Bench::new();
+        bench.order.set_complete();
+        bench.offer(3);
+        assert_eq!(bench.wait(), beginning());
+        assert!(bench.begin(joined));
+        assert_eq!(bench.out, expected, "{joined:?}");
+    }
+    let mut bench = Bench::new();
+    bench.order.set_complete();
+    assert_eq!(bench.offer(1), "written", "nothing is before the first");
+    let mut bench = Bench::new();
+    bench.order.set_complete();
+    bench.offer(3);
+    assert_eq!(bench.wait(), beginning());
+    assert!(bench.begin(None), "whoever has left misses nothing");
+    assert_eq!(bench.out, [3]);
+}
+
+#[test]
+fn more_before_a_first_entry_than_may_be_filled_in_is_refused() {
+    for (joined, is_near) in [(1, false), (2, true)] {
+        let mut bench = Bench::new();
+        bench.order.set_complete();
+        bench.offer(1_002);
+        assert_eq!(bench.wait(), beginning());
+        assert_eq!(bench.begin(Some(joined)), is_near);
+    }
+}
+
+#[test]
+fn an_answer_that_a_resume_has_overtaken_changes_nothing() {
+    let mut bench = Bench::new();
+    bench.order.set_complete();
+    bench.offer(8);
+    assert_eq!(bench.wait(), beginning());
+    bench.order.cover(channel(1), 5, 6, bench.now);
+    assert!(bench.begin(Some(2)));
+    assert_eq!(bench.order.take_due(bench.now, true), gap(6));
+    bench.order.cover(channel(1), 5, 8, bench.now);
+    assert!(bench.begin(Some(2)));
+    assert!(!bench.order.is_holding());
 }
 
 #[test]
@@ -217,7 +297,7 @@ fn whatever_order_entries_arrive_in_they_leave_in_theirs() {
                 bench.offer(next);
             }
             match below(3) {
-                0 => reading = bench.wait().or(reading),
+                0 => reading = bench.wait_for_gap().or(reading),
                 1 => {
                     if let Some(gap) = reading.take() {
                         bench.fill(gap, gap.after + 1..=(gap.after + 3).min(30));
@@ -227,7 +307,7 @@ fn whatever_order_entries_arrive_in_they_leave_in_theirs() {
             }
         }
         while bench.order.is_holding() {
-            if let Some(gap) = reading.take().or_else(|| bench.wait()) {
+            if let Some(gap) = reading.take().or_else(|| bench.wait_for_gap()) {
                 bench.fill(gap, gap.after + 1..=(gap.after + 3).min(30));
             }
         }
