@@ -94,8 +94,8 @@ async fn pushing_stops_and_goes_on(behaviour: Behaviour) {
         attempts.iter().collect::<HashSet<_>>().len()
     };
     eventually("one is tried after another", async || refused().await >= 4).await;
-    // Two at first; then no more than one in each pause.
-    let most = 2 + begun_at.elapsed().div_duration_f64(PAUSE) as usize;
+    // Two stop it, and a third may have begun when the first of them had ended; then no more than one in each pause.
+    let most = 3 + begun_at.elapsed().div_duration_f64(PAUSE) as usize;
     assert!(refused().await <= most, "{} of {most}", refused().await);
     crew.assert_unharmed().await;
 

@@ -126,7 +126,11 @@ impl Places {
             match room {
                 Room::Any => return (self.most - self.pushes.len()).min(BATCH) as i64,
                 Room::One => return 1,
-                Room::None { until } => sleep_until(until.into()).await,
+                Room::None { until } => tokio::select! {
+                    () = sleep_until(until.into()) => {}
+                    // It may be the one that was tried, and have been taken: then the others go on at once.
+                    Some(_) = self.pushes.join_next() => {}
+                },
             }
         }
     }
