@@ -89,6 +89,26 @@ pub struct NamedChannel {
 pub struct NewChannel {
     pub channel_id: ChannelId,
     pub last_seq: Seq,
+    /// As in [`NamedChannel`].
+    pub joined_seq: Seq,
+}
+
+impl NamedChannel {
+    /// Where the user's part of the channel begins: what is before the joining is history.
+    pub fn begins_after(self) -> Seq {
+        begins_after(self.joined_seq)
+    }
+}
+
+impl NewChannel {
+    /// As [`NamedChannel::begins_after`].
+    pub fn begins_after(self) -> Seq {
+        begins_after(self.joined_seq)
+    }
+}
+
+fn begins_after(joined_seq: Seq) -> Seq {
+    (joined_seq - 1).max(0)
 }
 
 /// Ascending entries after a cursor, each as the bytes that clients get.

@@ -170,11 +170,13 @@ async fn resume(shared: web::Data<Shared>, body: web::Json<ResumeRequest>) -> Ht
         let mine = inner.logs.iter().filter(|(channel, _)| !inner.private.contains(channel));
         let (named, new): (Vec<_>, Vec<_>) =
             mine.partition(|(channel, _)| session.channels.contains(channel));
-        let named = named.into_iter().map(|(channel, last)| {
-            let joined = inner.joined.get(channel).copied().unwrap_or(0);
-            (*channel, json!({"lastSeq": last, "joinedSeq": joined}))
-        });
-        let new = new.into_iter().map(|(channel, last)| json!({"channelId": channel, "lastSeq": last}));
+        let joined = |channel: &ChannelId| inner.joined.get(channel).copied().unwrap_or(0);
+        let named = named
+            .into_iter()
+            .map(|(channel, last)| (*channel, json!({"lastSeq": last, "joinedSeq": joined(channel)})));
+        let new = new.into_iter().map(
+            |(channel, last)| json!({"channelId": channel, "lastSeq": last, "joinedSeq": joined(channel)}),
+        );
         let new: Vec<Value> = new.take(MAX_NEW_CHANNELS).collect();
         json!({"channels": named.collect::<HashMap<_, _>>(), "newChannels": new})
     });

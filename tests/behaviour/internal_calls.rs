@@ -127,11 +127,11 @@ async fn a_resume_learns_how_far_each_channel_goes_and_which_are_new() {
         answer["sessions"],
         json!([
             {"channels": {&known: {"lastSeq": 3, "joinedSeq": 0}},
-             "newChannels": [{"channelId": new, "lastSeq": 0}]},
+             "newChannels": [{"channelId": new, "lastSeq": 0, "joinedSeq": 0}]},
             {"channels": {}, "newChannels": []},
             // Latest activity first.
             {"channels": {}, "newChannels": [
-                {"channelId": known, "lastSeq": 3}, {"channelId": new, "lastSeq": 0},
+                {"channelId": known, "lastSeq": 3, "joinedSeq": 0}, {"channelId": new, "lastSeq": 0, "joinedSeq": 0},
             ]},
             {"channels": {&known: {"lastSeq": 3, "joinedSeq": 3}}, "newChannels": []},
         ])

@@ -59,6 +59,25 @@ async fn sessions_are_found_again_without_a_reconnect_after_redis_has_come_back_
 }
 
 #[tokio::test]
+async fn what_is_sent_before_an_emptied_redis_knows_the_sessions_again_comes_to_them_all_the_same() {
+    let redis = Redis::start_private().await;
+    let cluster = Cluster::builder().apis(1).gateways(1).redis_url(redis.url()).start().await;
+    let api = cluster.api(0);
+    let known = api.create_direct("alice", "bob").await;
+    let mut bob = cluster.connect(0, "bob").await;
+    bob.send_json(&json!({"type": "resume", "cursors": {}})).await;
+    assert_eq!(bob.next_json().await["newChannels"], json!([known]));
+    let later = api.create_direct("carol", "bob").await;
+
+    redis.ask::<()>("FLUSHALL", &[]).await;
+    let to_known = api.send("alice", &known, "where is bob?").await;
+    let to_later = api.send("carol", &later, "where is he?").await;
+
+    let received = [bob.next_entry().await, bob.next_entry().await];
+    assert!(received.contains(&to_known) && received.contains(&to_later), "{received:#?}");
+}
+
+#[tokio::test]
 async fn what_is_sent_while_redis_is_away_is_answered_at_once_and_arrives_when_it_is_back() {
     let redis = Redis::shared().await;
     let proxy = TcpProxy::start(redis.port()).await;

@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared_runtime::registry::{RegistryUnavailable, SessionRegistry, Whereabouts};
-use shared_types::registry_keys::{Lease, TicketGrant};
+use shared_types::registry_keys::{Lease, RETURN_TIME, TicketGrant};
 use shared_types::{GatewayId, UserId};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,9 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct Registry {
     sessions: Arc<dyn SessionRegistry>,
     leases: RwLock<Arc<Leases>>,
+    /// When it last gave no answer. It may have come back empty, and gateways need some seconds to tell it again whom
+    /// they have.
+    failed_at: Mutex<Option<Instant>>,
     metrics: Metrics,
 }
 
@@ -54,7 +57,7 @@ struct Gateway {
 
 impl Registry {
     pub fn new(sessions: Arc<dyn SessionRegistry>, metrics: Metrics) -> Self {
-        Self { sessions, leases: RwLock::default(), metrics }
+        Self { sessions, leases: RwLock::default(), failed_at: Mutex::default(), metrics }
     }
 
     /// Reads the leases every second until `stopping`.
@@ -86,9 +89,10 @@ impl Registry {
                 whereabouts.iter().flat_map(|user| &user.gateways).filter(|id| leases.is_unknown(id));
             leases.note_dead(unknown);
         }
+        let is_unsure = self.failed_just_now();
         let places = whereabouts.into_iter().map(|Whereabouts { mut gateways, is_expected_back }| {
             gateways.retain(|id| leases.live.contains_key(id));
-            match (gateways.is_empty(), is_expected_back) {
+            match (gateways.is_empty(), is_expected_back || is_unsure) {
                 (false, _) => Some(Place::Gateways(gateways)),
                 (true, true) => Some(Place::ExpectedBack),
                 (true, false) => None,
@@ -166,7 +170,13 @@ impl Registry {
     fn counted<T>(&self, answer: Result<T, RegistryUnavailable>) -> Result<T, RegistryUnavailable> {
         answer.inspect_err(|_| {
             self.metrics.registry_failures.inc();
+            *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         })
+    }
+
+    fn failed_just_now(&self) -> bool {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_at.is_some_and(|at| at.elapsed() < RETURN_TIME)
     }
 }
 

@@ -65,7 +65,7 @@ fn resumable(session: ResumeSession, memberships: &HashMap<UserId, Vec<Membershi
         if named.contains(&channel_id) {
             answer.channels.insert(channel_id, NamedChannel { last_seq, joined_seq });
         } else if answer.new_channels.len() < MAX_NEW_CHANNELS {
-            answer.new_channels.push(NewChannel { channel_id, last_seq });
+            answer.new_channels.push(NewChannel { channel_id, last_seq, joined_seq });
         }
     }
     answer

@@ -10,13 +10,14 @@ use shared_runtime::registry::{Intent, RegistryUnavailable, SessionRegistry};
 use shared_types::registry_keys::{LEASE_RENEWAL, LEASE_TTL, Lease, USER_ENTRY_RENEWAL};
 use shared_types::{GatewayId, UserId};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 use url::Url;
 
 use super::{Claim, ClaimError, Shared};
 use crate::jitter::jitter;
 use crate::metrics::Metrics;
+use crate::session::hub::Hub;
 
 /// Users in one pipeline: enough that a round trip's latency vanishes, few enough that Redis serves others between.
 const MAX_BATCH: usize = 500;
@@ -24,6 +25,12 @@ const MAX_BATCH: usize = 500;
 const RETRY: Duration = Duration::from_secs(1);
 /// What a stopping gateway spends on leaving Redis tidy. What it does not get done ends with its lease.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(3);
+
+/// Api-servers read the leases once a second: so long after its claims everyone is found again for sure.
+const FOUND_AGAIN: Duration = Duration::from_millis(1_500);
+/// Sessions that look into the log together; the next ones a moment later, so that the api-servers keep up.
+const CATCH_UP_GROUP: usize = 500;
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(250);
 
 /// What the keeper says of this gateway, and where.
 pub(crate) struct Setup {
@@ -48,6 +55,8 @@ pub(crate) struct Keeper {
     is_failing: bool,
     /// How many more times everyone is claimed anew, at a renewal each.
     claim_all_rounds: u8,
+    /// Nobody found this gateway for a while: when everyone is claimed again, its sessions look what they missed.
+    was_lost: bool,
 }
 
 impl Keeper {
@@ -71,6 +80,7 @@ impl Keeper {
             retry_at: None,
             is_failing: false,
             claim_all_rounds: 0,
+            was_lost: false,
         }
     }
 
@@ -102,6 +112,9 @@ impl Keeper {
             }
             let unsettled = self.shared.take_unsettled(MAX_BATCH - waiting.len());
             if waiting.is_empty() && unsettled.is_empty() {
+                if std::mem::take(&mut self.was_lost) {
+                    tokio::spawn(catch_up(self.shared.hub.clone()));
+                }
                 let wake = self.shared.wake.notified();
                 tokio::select! {
                     Some(claim) = self.claims.recv() => waiting.push(claim),
@@ -125,6 +138,7 @@ impl Keeper {
                 if held.is_some() && !existed {
                     warn!("the registry has lost the lease; claiming every user again");
                     self.claim_all_rounds = self.claim_all_rounds.max(1);
+                    self.was_lost = true;
                 }
                 if std::mem::take(&mut self.is_failing) {
                     info!("the registry answers again");
@@ -220,5 +234,16 @@ impl Keeper {
             Ok(Err(error)) => warn!(%error, "cannot leave the registry; the lease ends by itself"),
             Err(_) => warn!("cannot leave the registry in time; the lease ends by itself"),
         }
+    }
+}
+
+/// Has every session look into the log for what was sent while nobody found it.
+async fn catch_up(hub: Arc<Hub>) {
+    sleep(FOUND_AGAIN).await;
+    for group in hub.sessions().chunks(CATCH_UP_GROUP) {
+        for session in group {
+            session.mailbox.catch_up();
+        }
+        sleep(CATCH_UP_PAUSE).await;
     }
 }

@@ -24,6 +24,8 @@ struct Inner {
     max_frames: usize,
     /// Written before everything else, and also while the frames have to wait.
     notice: Option<Arc<Frame>>,
+    /// Before the next frame the session looks into the log for what it has missed.
+    has_to_catch_up: bool,
     /// Once set, nothing more is taken in; the session closes with this code when the frames are written.
     closing: Option<u16>,
     waker: Option<Waker>,
@@ -45,6 +47,7 @@ pub(crate) enum Posted {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Write(Arc<Frame>),
+    CatchUp,
     Close(u16),
 }
 
@@ -60,8 +63,16 @@ pub(crate) enum Wants {
 
 impl Mailbox {
     pub(crate) fn new(max_frames: usize) -> Self {
-        let (frames, notice, closing, waker) = (VecDeque::new(), None, None, None);
-        Self { inner: Mutex::new(Inner { frames, max_frames, notice, closing, waker }) }
+        Self {
+            inner: Mutex::new(Inner {
+                frames: VecDeque::new(),
+                max_frames,
+                notice: None,
+                has_to_catch_up: false,
+                closing: None,
+                waker: None,
+            }),
+        }
     }
 
     /// Never waits: a session that does not keep up is closed, and holds nobody up meanwhile. Frames without a
@@ -96,6 +107,13 @@ impl Mailbox {
         }
     }
 
+    /// Something may not have come here that should have.
+    pub(crate) fn catch_up(&self) {
+        let mut inner = self.lock();
+        inner.has_to_catch_up = true;
+        inner.wake();
+    }
+
     /// Takes nothing more in; what waits is written first.
     pub(crate) fn close(&self, code: u16) {
         let mut inner = self.lock();
@@ -112,6 +130,9 @@ impl Mailbox {
             && let Some(notice) = inner.notice.take()
         {
             return Poll::Ready(Next::Write(notice));
+        }
+        if wants == Wants::Anything && std::mem::take(&mut inner.has_to_catch_up) {
+            return Poll::Ready(Next::CatchUp);
         }
         if wants == Wants::Anything
             && let Some(frame) = inner.frames.pop_front()

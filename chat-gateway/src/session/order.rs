@@ -170,6 +170,16 @@ impl Order {
         before_held - last <= MAX_BEHIND
     }
 
+    /// Whether a channel that is unknown is one that the user has only just come to.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The last that was written of each channel.
+    pub(crate) fn cursors(&self) -> HashMap<ChannelId, Seq> {
+        self.written.iter().map(|(channel_id, written)| (*channel_id, written.last)).collect()
+    }
+
     /// From now on a channel that is unknown is one that the user has only just come to.
     pub(crate) fn set_complete(&mut self) {
         self.is_complete = true;

@@ -18,13 +18,20 @@ use super::frame::{Frame, Position};
 use super::hub::Session;
 use super::mailbox::{Next, Wants};
 use super::order::{Offered, Order};
-use super::resume::{Progress, Resume, Resumed};
+use super::resume::{Progress, Purpose, Resume, Resumed};
 use crate::metrics::{GapOutcome, ResumeOutcome};
 use crate::state::Gateway;
 
 /// Live entries wait this long for the client's first frame, which may be `resume`: what it brings comes before them. As
 /// long as a round trip takes in most mobile networks; a client that has nothing to say waits it once.
 const FIRST_FRAME_WAIT: Duration = Duration::from_millis(250);
+
+/// What the session's task does next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Write(Arc<Frame>),
+    Close(u16),
+}
 
 /// The session's task alone uses it.
 pub(crate) struct Outbound {
@@ -58,23 +65,41 @@ impl Outbound {
 
     /// Begins a resume, or says what is to be answered instead.
     pub(crate) fn begin_resume(&mut self, cursors: HashMap<ChannelId, Seq>) -> Option<ServerFrame> {
-        if self.resume.is_some() {
+        // One that the client does not know of gives way to its own.
+        if self.resume.as_ref().is_some_and(|running| running.purpose() == Purpose::Asked) {
             self.gateway.metrics.resumed(ResumeOutcome::Refused);
             return Some(error("invalid_request", "A resume is running: wait for its `resumed`."));
         }
-        let session =
-            ResumeSession { user_id: self.user_id.clone(), channels: cursors.keys().copied().collect() };
-        let Some(answer) = self.gateway.resumes.ask(session) else {
-            self.gateway.metrics.resumed(ResumeOutcome::Overloaded);
-            return Some(overloaded());
-        };
-        self.resume = Some(Box::new(Resume::new(cursors, answer)));
-        None
+        if self.start_resume(Purpose::Asked, cursors) {
+            return None;
+        }
+        self.gateway.metrics.resumed(ResumeOutcome::Overloaded);
+        Some(overloaded())
+    }
+
+    /// Nobody may have found this session for a while, and what was sent then it did not get. It resumes by itself,
+    /// from where it stands, and says nothing of it.
+    fn begin_catching_up(&mut self) -> Option<Step> {
+        let cursors = self.order.cursors();
+        if cursors.is_empty() && !self.order.is_complete() {
+            return None;
+        }
+        let has_begun = self.start_resume(Purpose::CatchUp, cursors);
+        (!has_begun).then(|| Step::Close(self.give_up()))
+    }
+
+    /// Says whether the api-servers are being asked: not when too many wait for their answers.
+    fn start_resume(&mut self, purpose: Purpose, cursors: HashMap<ChannelId, Seq>) -> bool {
+        let channels = cursors.keys().copied().collect();
+        let session = ResumeSession { user_id: self.user_id.clone(), channels };
+        let Some(answer) = self.gateway.resumes.ask(session) else { return false };
+        self.resume = Some(Box::new(Resume::new(purpose, cursors, answer)));
+        true
     }
 
     /// What to write next, or that the session has to end; else the task is woken when there is something. Without
     /// room on the wire only an end is reported.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Next> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Step> {
         loop {
             let is_early = self.first_frame_due.is_some();
             let wants = match (has_room, is_early || self.resume.is_some() || self.order.has_ready()) {
@@ -90,9 +115,13 @@ impl Outbound {
                     continue;
                 }
                 Poll::Ready(Next::Close(code)) if self.has_to_finish_first(code) => {}
-                Poll::Ready(Next::Close(code)) => return Poll::Ready(Next::Close(code)),
+                Poll::Ready(Next::Close(code)) => return Poll::Ready(Step::Close(code)),
                 Poll::Ready(Next::Write(frame)) => match self.take(frame) {
-                    Some(next) => return Poll::Ready(next),
+                    Some(step) => return Poll::Ready(step),
+                    None => continue,
+                },
+                Poll::Ready(Next::CatchUp) => match self.begin_catching_up() {
+                    Some(step) => return Poll::Ready(step),
                     None => continue,
                 },
                 Poll::Pending => {}
@@ -106,12 +135,12 @@ impl Outbound {
                 continue;
             }
             if let Some(frame) = self.order.pop_ready() {
-                return Poll::Ready(Next::Write(frame));
+                return Poll::Ready(Step::Write(frame));
             }
             let went_on = if self.resume.is_some() { self.poll_resume(cx) } else { self.poll_gaps(cx) };
             match went_on {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(code)) => return Poll::Ready(Next::Close(code)),
+                Poll::Ready(Err(code)) => return Poll::Ready(Step::Close(code)),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -123,7 +152,7 @@ impl Outbound {
         code == close_code::RESTART && self.resume.is_none() && waits
     }
 
-    fn take(&mut self, frame: Arc<Frame>) -> Option<Next> {
+    fn take(&mut self, frame: Arc<Frame>) -> Option<Step> {
         let now = Instant::now();
         if let Some(Position { channel_id, seq }) = frame.position
             && self.order.written(channel_id).is_none()
@@ -133,20 +162,30 @@ impl Outbound {
             self.order.cover(channel_id, seq - 1, seq - 1, now);
         }
         match self.order.offer(frame, now) {
-            Offered::Write(frame) => Some(Next::Write(frame)),
+            Offered::Write(frame) => Some(Step::Write(frame)),
             Offered::Held => None,
             Offered::Duplicate => {
                 self.gateway.metrics.duplicates.inc();
                 None
             }
-            Offered::TooManyHeld => Some(Next::Close(close_code::TOO_SLOW)),
+            Offered::TooManyHeld => Some(Step::Close(close_code::TOO_SLOW)),
         }
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), u16>> {
         let Some(resume) = &mut self.resume else { return Poll::Ready(Ok(())) };
+        let purpose = resume.purpose();
         let answer = match ready!(resume.poll(cx, &mut self.order, &self.gateway.log_reader)) {
             Progress::Ready => return Poll::Ready(Ok(())),
+            Progress::Done(resumed) if purpose == Purpose::CatchUp => {
+                self.resume = None;
+                let has_all = resumed.resync_required.is_empty();
+                return Poll::Ready(if has_all { Ok(()) } else { Err(self.give_up()) });
+            }
+            Progress::Failed if purpose == Purpose::CatchUp => {
+                self.resume = None;
+                return Poll::Ready(Err(self.give_up()));
+            }
             Progress::Done(resumed) => {
                 self.report(&resumed);
                 self.gateway.metrics.resumed(ResumeOutcome::Resumed);

@@ -16,8 +16,18 @@ use crate::resumes::Answer;
 
 pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Page, Unreadable>> + Send>>;
 
+/// Whose wish it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The client's, who reads new channels by REST and hears how it ended.
+    Asked,
+    /// The gateway's, from where the session stands: of new channels all is wanted.
+    CatchUp,
+}
+
 /// One session's. While it runs, live entries wait.
 pub(crate) struct Resume {
+    purpose: Purpose,
     cursors: HashMap<ChannelId, Seq>,
     /// `None`: it has come.
     answer: Option<Answer>,
@@ -58,10 +68,14 @@ pub(crate) enum Progress {
 }
 
 impl Resume {
-    pub(crate) fn new(cursors: HashMap<ChannelId, Seq>, answer: Answer) -> Self {
+    pub(crate) fn new(purpose: Purpose, cursors: HashMap<ChannelId, Seq>, answer: Answer) -> Self {
         let outcome = Resumed::default();
         let (channels, reading, is_complete) = (Vec::new(), None, false);
-        Self { cursors, answer: Some(answer), channels, reading, is_complete, outcome }
+        Self { purpose, cursors, answer: Some(answer), channels, reading, is_complete, outcome }
+    }
+
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Goes on reading. Called again when everything that has become ready is written: so much is in memory, no more.
@@ -88,7 +102,7 @@ impl Resume {
                 channel.take(&page, order);
             }
             let Some(channel) = self.channels.last_mut() else {
-                if self.is_complete {
+                if self.is_complete && self.purpose == Purpose::Asked {
                     order.set_complete();
                 }
                 return Poll::Ready(Progress::Done(std::mem::take(&mut self.outcome)));
@@ -109,6 +123,13 @@ impl Resume {
         let now = Instant::now();
         self.is_complete = there_is.new_channels.len() < MAX_NEW_CHANNELS;
         for new in there_is.new_channels {
+            if self.purpose == Purpose::CatchUp {
+                // One that it had before is not new to a session that has resumed; to another nothing is promised.
+                if order.is_complete() {
+                    self.read(new.channel_id, new.begins_after(), new.begins_after(), new.last_seq);
+                }
+                continue;
+            }
             self.outcome.new_channels.push(new.channel_id);
             if order.written(new.channel_id).is_none() {
                 // What there is by now the client reads by REST.
@@ -125,21 +146,29 @@ impl Resume {
                 // Later entries have been written: earlier ones must not come after them.
                 Some(_) => None,
             };
-            let Some(at) = at.filter(|at| last_seq - at <= MAX_BEHIND) else {
-                if order.written(id).is_none() {
-                    order.cover(id, last_seq, last_seq, now);
-                }
+            let Some(at) = at else {
                 self.outcome.resync_required.push(id);
                 continue;
             };
+            if last_seq - at > MAX_BEHIND && order.written(id).is_none() {
+                order.cover(id, last_seq, last_seq, now);
+            }
             if at >= last_seq {
                 // Live entries go on from here.
                 order.cover(id, at, at, now);
             }
-            self.channels.push(Channel { id, cursor, at, last: last_seq });
+            self.read(id, cursor, at, last_seq);
         }
         // Those that were not given back are not the user's.
         self.cursors = HashMap::new();
+    }
+
+    fn read(&mut self, id: ChannelId, cursor: Seq, at: Seq, last: Seq) {
+        if last - at > MAX_BEHIND {
+            self.outcome.resync_required.push(id);
+        } else {
+            self.channels.push(Channel { id, cursor, at, last });
+        }
     }
 }
 

@@ -14,8 +14,7 @@ use futures_util::{Sink, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::decoder::{Decoder, Fault, Incoming};
-use super::mailbox::Next;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Step};
 use crate::jitter::jitter;
 
 /// What every socket of this process obeys.
@@ -148,8 +147,8 @@ impl Socket {
                 (Some(reply), _) => reply,
                 (None, None) => return Poll::Pending,
                 (None, Some(outbound)) => match std::task::ready!(outbound.poll_next(cx, has_room)) {
-                    Next::Write(frame) => Message::Text(frame.text.clone()),
-                    Next::Close(code) => return Poll::Ready(Ending::Ours(code)),
+                    Step::Write(frame) => Message::Text(frame.text.clone()),
+                    Step::Close(code) => return Poll::Ready(Ending::Ours(code)),
                 },
             };
             if Pin::new(&mut self.writer).start_send(message).is_err() {
