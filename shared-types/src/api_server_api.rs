@@ -93,22 +93,11 @@ pub struct NewChannel {
     pub joined_seq: Seq,
 }
 
-impl NamedChannel {
+impl NewChannel {
     /// Where the user's part of the channel begins: what is before the joining is history.
     pub fn begins_after(self) -> Seq {
-        begins_after(self.joined_seq)
+        (self.joined_seq - 1).max(0)
     }
-}
-
-impl NewChannel {
-    /// As [`NamedChannel::begins_after`].
-    pub fn begins_after(self) -> Seq {
-        begins_after(self.joined_seq)
-    }
-}
-
-fn begins_after(joined_seq: Seq) -> Seq {
-    (joined_seq - 1).max(0)
 }
 
 /// Ascending entries after a cursor, each as the bytes that clients get.

@@ -126,7 +126,8 @@ impl Resume {
             if self.purpose == Purpose::CatchUp {
                 // One that it had before is not new to a session that has resumed; to another nothing is promised.
                 if order.is_complete() {
-                    self.read(new.channel_id, new.begins_after(), new.begins_after(), new.last_seq);
+                    let begins_after = new.begins_after();
+                    self.read(new.channel_id, begins_after, begins_after, new.last_seq);
                 }
                 continue;
             }
