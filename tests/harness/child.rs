@@ -41,6 +41,11 @@ impl GuardedChild {
         self.child.is_some()
     }
 
+    /// Its number; `None`: it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// How the process ended, if it has. Afterwards it can be started again.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         if let Some(child) = &mut self.child {

@@ -28,6 +28,8 @@ pub struct Postgres {
     run_as: Option<(u32, u32)>,
     /// MiB of the disk that databases of [`Postgres::database_on_small_disk`] lie on.
     small_disk: Option<u32>,
+    /// Keeps what it has committed even when the machine crashes, as in production.
+    is_durable: bool,
     server: Mutex<GuardedChild>,
     template: OnceCell<()>,
     databases: AtomicU32,
@@ -42,15 +44,20 @@ impl Postgres {
 
     /// A server of the caller's own, which may be stopped; it ends and leaves nothing behind when dropped.
     pub async fn start_private() -> Self {
-        Self::start_with(None).await
+        Self::start_with(None, false).await
+    }
+
+    /// A private server that pays for every commit what production pays, for measurements.
+    pub async fn start_durable() -> Self {
+        Self::start_with(None, true).await
     }
 
     /// The same with a small disk besides, which is gone when the server ends.
     pub async fn start_with_small_disk(mebibytes: u32) -> Self {
-        Self::start_with(Some(mebibytes)).await
+        Self::start_with(Some(mebibytes), false).await
     }
 
-    async fn start_with(small_disk: Option<u32>) -> Self {
+    async fn start_with(small_disk: Option<u32>, is_durable: bool) -> Self {
         Edition::need_services("a Postgres");
         let programs = find_programs();
         let directory = new_directory();
@@ -62,6 +69,7 @@ impl Postgres {
             programs,
             run_as,
             small_disk,
+            is_durable,
             server,
             template: OnceCell::new(),
             databases: AtomicU32::new(0),
@@ -79,8 +87,10 @@ impl Postgres {
         };
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
         command.args(["-c", &format!("port={}", self.port), "-c", "max_connections=400"]);
-        // Only a crash of the machine could tell the difference; that of a process loses nothing.
-        command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+        if !self.is_durable {
+            // Only a crash of the machine could tell the difference; that of a process loses nothing.
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+        }
         let log = self.log();
         command.stdout(log.try_clone().expect("a file handle can be cloned")).stderr(log);
         self.server().start(command);
@@ -130,6 +140,11 @@ impl Postgres {
         let url = self.url(&name);
         api_server::store::migrate(&url).await.expect("the migrations apply");
         url
+    }
+
+    /// The server's first process, of which the others are children. Panics while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.server().pid().expect("PostgreSQL runs")
     }
 
     /// Where clients reach the server, for a proxy in front of it.

@@ -97,6 +97,11 @@ impl ServiceProcess {
         lock(&self.output).iter().cloned().collect()
     }
 
+    /// The process's number. Panics when it has ended.
+    pub fn pid(&self) -> u32 {
+        self.child().pid().unwrap_or_else(|| panic!("{} runs", self.name))
+    }
+
     fn child(&self) -> MutexGuard<'_, GuardedChild> {
         lock(&self.child)
     }
@@ -128,11 +133,12 @@ fn keep_lines(pipe: Option<impl Read + Send + 'static>, output: &Arc<Mutex<VecDe
     });
 }
 
-/// `target/{profile}/{name}`, beside the directory of the test executable.
+/// `target/{profile}/{name}`: beside a program that asks, and beside the directory of a test's executable.
 fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let profile = test.parent().and_then(|deps| deps.parent()).expect("tests lie in target/{profile}/deps");
-    let program = profile.join(name);
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let directory = own.parent().expect("a program lies in a directory");
+    let profile = if directory.ends_with("deps") { directory.parent() } else { Some(directory) };
+    let program = profile.expect("tests lie in target/{profile}/deps").join(name);
     assert!(
         program.is_file(),
         "{} is missing: tests/run builds it, and so does `cargo build --workspace --bins`",

@@ -104,6 +104,11 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The server's process. Panics while it is stopped.
+    pub fn pid(&self) -> u32 {
+        self.server().pid().expect("redis-server runs")
+    }
+
     /// Where clients reach the server, for a proxy in front of it.
     pub fn port(&self) -> u16 {
         self.port

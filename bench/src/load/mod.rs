@@ -1,0 +1,13 @@
+//! The load: senders over HTTP, sessions over WebSocket, and what is noted of them.
+//!
+//! Clients share the machine with what they measure, so they are lean: requests are made once and patched, answers and
+//! frames are looked at, not parsed.
+
+pub mod address;
+pub mod arrivals;
+pub mod audience;
+pub mod http;
+pub mod latencies;
+pub mod message;
+pub mod senders;
+pub mod websocket;

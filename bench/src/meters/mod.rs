@@ -1,0 +1,6 @@
+//! What is measured beside the clients' own notes: rates, CPU time, memory, the disk.
+
+pub mod cpu;
+pub mod disk;
+pub mod memory;
+pub mod rate;
