@@ -9,13 +9,14 @@ use crate::meters::cpu::Cpu;
 use crate::meters::rate::Rate;
 use crate::outcome::{Figure, Outcome, Plot, PlotKind, Unit};
 use crate::progress::Progress;
+use crate::site::Place;
 use crate::site::cluster::{Cluster, ClusterSpec};
 use crate::site::population::Population;
 
 const CLIENTS: usize = 256;
 const MEMBERS: usize = 2;
 
-pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
+pub async fn run(effort: &Effort, _place: &Place) -> anyhow::Result<Outcome> {
     let progress = Progress::of("send", effort.runs);
     let mut outcome = Outcome::new(
         "send",

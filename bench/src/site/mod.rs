@@ -7,7 +7,38 @@ pub mod tokens;
 
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
+
 use self::tokens::Tokens;
+use crate::options::SiteOptions;
+
+/// Where is measured.
+pub enum Place {
+    /// On private clusters, which each scenario starts as it needs them.
+    Local,
+    /// On this deployment; what it costs inside, and its floors, cannot be seen.
+    Deployment(Site),
+}
+
+impl Place {
+    pub fn of(options: &SiteOptions) -> anyhow::Result<Self> {
+        let Some(api) = &options.api else { return Ok(Self::Local) };
+        let tokens = match (&options.tokens, &options.jwt_secret, &options.jwt_secret_file) {
+            (Some(path), ..) => Tokens::from_file(path)?,
+            (None, Some(secret), _) => Tokens::signed_with(secret.expose()),
+            (None, None, Some(path)) => {
+                let secret = std::fs::read_to_string(path);
+                let secret = secret.with_context(|| format!("cannot read {}", path.display()))?;
+                Tokens::signed_with(secret.trim_end())
+            }
+            (None, None, None) => {
+                bail!("--api needs --jwt-secret, --jwt-secret-file or --tokens: whom to send as")
+            }
+        };
+        // TODO
+        Ok(Self::Deployment(Site { apis: vec![api.clone()], gateways: Vec::new(), tokens: Arc::new(tokens) }))
+    }
+}
 
 /// What clients of a Naru need to know of it.
 #[derive(Clone)]

@@ -1,0 +1,1 @@
+//! POSTs over HTTP/2 as fast as they are answered.

@@ -1,0 +1,1 @@
+//! One connection that stores batches by `UNNEST`, `seq` and all, and nothing else.

@@ -1,0 +1,1 @@
+//! A bare actix-web server that answers a POST with its body.

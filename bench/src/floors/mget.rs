@@ -1,0 +1,1 @@
+//! `MGET` on one connection.

@@ -1,0 +1,1 @@
+//! One row per transaction, `seq` and all, by 32 connections.

@@ -1,0 +1,1 @@
+//! A plain TCP server that writes ready-made frames, one `write` each.

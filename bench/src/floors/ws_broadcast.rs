@@ -1,0 +1,1 @@
+//! A bare actix-ws server that writes a text to every socket.

@@ -1,0 +1,8 @@
+//! `storm`: everybody connects at once, and everybody resumes.
+
+use crate::effort::Effort;
+use crate::outcome::Outcome;
+
+pub async fn run(_effort: &Effort) -> anyhow::Result<Outcome> {
+    anyhow::bail!("not there yet")
+}
