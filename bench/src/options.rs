@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, ValueEnum};
 use shared_runtime::secret::Secret;
 
 use crate::effort::Effort;
@@ -11,10 +12,14 @@ use crate::effort::Effort;
 /// measured in the same run on the same machine.
 ///
 /// With --local everything runs here, on a private PostgreSQL, Redis and release-built services that end with the
-/// tool. With --api the load goes to a deployment that is there already; scenarios that need to see inside it are left
-/// out, by name. Leave nothing else running on the machine.
+/// tool. With --api the load goes to a deployment that is there already; `all` and `quick` then leave out, by name, what
+/// needs to see inside it. Channels that are made there stay there, named `bench`, with members `bench-0000000` and so
+/// on: measure one that you can throw away, with its send rate unlimited (NARU_SEND_RATE=0), from a machine of its own.
+///
+/// Leave nothing else running on the machine. The report is written anew after every scenario, so Ctrl-C loses only the
+/// scenario that it interrupts. A scenario that fails makes the exit code 1; a target that is missed does not.
 #[derive(Debug, Parser)]
-#[command(name = "bench", version)]
+#[command(name = "bench", version, after_help = EXAMPLES)]
 pub struct Options {
     /// What to measure
     #[arg(value_enum, required = true, num_args = 1..)]
@@ -38,6 +43,11 @@ pub struct Options {
     pub html: PathBuf,
 }
 
+const EXAMPLES: &str = "Examples:
+  cargo run -r -p bench -- quick --local
+  cargo run -r -p bench -- all --local --json findings.json
+  cargo run -r -p bench -- send deliver --api https://chat.example.com --jwt-secret-file secret";
+
 #[derive(Debug, Args)]
 pub struct SiteOptions {
     /// Start a private cluster and measure that
@@ -46,14 +56,19 @@ pub struct SiteOptions {
     /// Base URL of a running deployment's public API, e.g. https://chat.example.com
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
+    /// Where clients of the deployment connect, e.g. wss://gateway.example.com/ws; repeat it for several. Without it, the
+    /// deployment is asked (POST /connect)
+    #[arg(long, value_name = "URL", requires = "api")]
+    pub gateway: Vec<String>,
     /// The deployment's HS256 secret, to sign tokens of made-up users with
     #[arg(long, env = "NARU_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub jwt_secret: Option<Secret>,
     /// File to read it from instead
     #[arg(long, env = "NARU_JWT_SECRET_FILE", value_name = "PATH", conflicts_with = "jwt_secret")]
     pub jwt_secret_file: Option<PathBuf>,
-    /// Tokens made elsewhere, one line a user: the user's id, a space, the token
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["jwt_secret", "jwt_secret_file"])]
+    /// Tokens made elsewhere, one line a user: the user's id, a space, the token. That of the user `service` has the role
+    /// `service`, and makes the channels
+    #[arg(long, value_name = "PATH", requires = "api", conflicts_with_all = ["jwt_secret", "jwt_secret_file"])]
     pub tokens: Option<PathBuf>,
 }
 
@@ -94,7 +109,53 @@ pub enum Choice {
     Peer,
 }
 
+impl Choice {
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether it stands for all scenarios.
+    fn is_collective(self) -> bool {
+        matches!(self, Self::All | Self::Quick)
+    }
+
+    /// Whether it can do without a look at the servers' insides, and without floors beside them.
+    pub fn runs_anywhere(self) -> bool {
+        matches!(self, Self::Send | Self::Deliver)
+    }
+}
+
 impl Options {
+    /// What the command line says, or what of it makes no sense.
+    pub fn from_command_line() -> Result<Self, clap::Error> {
+        let options = Self::try_parse()?;
+        options.contradiction().map_or(Ok(options), |contradiction| {
+            Err(Self::command().error(ErrorKind::ArgumentConflict, contradiction))
+        })
+    }
+
+    fn contradiction(&self) -> Option<String> {
+        let collective = self.scenarios.iter().find(|choice| choice.is_collective());
+        if let (Some(collective), [_, _, ..]) = (collective, self.scenarios.as_slice()) {
+            return Some(format!("`{}` stands for every scenario: name it alone", collective.name()));
+        }
+        let is_in_need = |choice: &&Choice| !choice.is_collective() && !choice.runs_anywhere();
+        let in_need: Vec<String> =
+            self.scenarios.iter().filter(is_in_need).map(|choice| choice.name()).collect();
+        (self.site.api.is_some() && !in_need.is_empty()).then(|| {
+            format!(
+                "{} cannot be measured from outside, as --api does: only with --local",
+                in_need.join(", ")
+            )
+        })
+    }
+
+    /// Whether this scenario was named, or stands among all.
+    pub fn takes(&self, choice: Choice) -> bool {
+        self.scenarios.iter().any(|named| named.is_collective() || *named == choice)
+    }
+
     /// How long and how often is measured.
     pub fn effort(&self) -> Effort {
         let mut effort = match () {
@@ -109,5 +170,75 @@ impl Options {
             effort.measured = std::time::Duration::from_secs(seconds.into());
         }
         effort
+    }
+
+    /// What was asked for, for a report that anybody may read: what figures depend on, and no secret, token or path.
+    pub fn told(&self) -> String {
+        let mut words = vec!["bench".to_owned()];
+        words.extend(self.scenarios.iter().map(|choice| choice.name()));
+        match &self.site.api {
+            // A user and a password may stand before the host.
+            Some(api) => words.push(format!("--api {}", without_credentials(api))),
+            None => words.push("--local".to_owned()),
+        }
+        words.extend(self.site.gateway.iter().map(|url| format!("--gateway {}", without_credentials(url))));
+        words.extend(self.runs.map(|runs| format!("--runs {runs}")));
+        words.extend(self.seconds.map(|seconds| format!("--seconds {seconds}")));
+        words.extend(self.smoke.then(|| "--smoke".to_owned()));
+        words.join(" ")
+    }
+}
+
+/// Scheme, host and path of a URL; the query may have a secret too.
+fn without_credentials(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(before, _)| before);
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(line: &str) -> Options {
+        Options::try_parse_from(line.split_whitespace()).unwrap()
+    }
+
+    #[test]
+    fn the_options_fit_together() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_of_a_report_has_no_secret() {
+        let line =
+            "bench send --api https://user:word@chat.example.com/naru?key=word --jwt-secret word --runs 2";
+        assert_eq!(options(line).told(), "bench send --api https://chat.example.com/naru --runs 2");
+        assert_eq!(options("bench quick --local --smoke").told(), "bench quick --local --smoke");
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_named() {
+        let contradiction = |line: &str| options(line).contradiction();
+        let named = contradiction("bench send quick --local").unwrap();
+        assert!(named.contains("`quick` stands for every scenario"), "{named}");
+        let named = contradiction("bench send cost idle --api http://h").unwrap();
+        assert!(named.contains("cost, idle cannot be measured from outside"), "{named}");
+        for line in
+            ["bench all --api http://h", "bench send deliver --api http://h", "bench store hot --local"]
+        {
+            assert_eq!(contradiction(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn all_takes_everything_and_quick_takes_it_at_a_small_size() {
+        assert!(options("bench all --local").takes(Choice::Peer));
+        assert!(options("bench quick --local").takes(Choice::Peer));
+        assert!(!options("bench send --local").takes(Choice::Peer));
+        let is_small = |line: &str| options(line).effort().is_small;
+        assert_eq!((is_small("bench all --local"), is_small("bench quick --local")), (false, true));
     }
 }

@@ -116,6 +116,20 @@ pub struct Plot {
     pub series: Vec<Series>,
 }
 
+impl Plot {
+    /// Lines over the seconds of a measurement.
+    pub fn over_time(title: impl Into<String>, y_label: impl Into<String>, series: Vec<Series>) -> Self {
+        let (title, y_label) = (title.into(), y_label.into());
+        Self { title, x_label: "seconds".into(), y_label, kind: PlotKind::Lines, series }
+    }
+
+    /// Distributions of latencies in milliseconds.
+    pub fn percentiles(title: impl Into<String>, series: Vec<Series>) -> Self {
+        let (x_label, y_label) = ("percentile".into(), "milliseconds".into());
+        Self { title: title.into(), x_label, y_label, kind: PlotKind::Percentiles, series }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PlotKind {

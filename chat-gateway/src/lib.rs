@@ -16,3 +16,6 @@ mod routes;
 mod session;
 pub mod startup;
 mod state;
+
+#[doc(hidden)]
+pub use session::micro;

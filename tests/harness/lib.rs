@@ -9,7 +9,7 @@ pub mod jwks;
 pub mod keys;
 pub mod ports;
 pub mod postgres;
-mod postgres_programs;
+pub mod postgres_programs;
 pub mod process;
 pub mod raw_socket;
 pub mod redis;

@@ -8,6 +8,8 @@ pub mod ephemeral;
 mod fanout;
 mod gateway_client;
 mod lanes;
+#[doc(hidden)]
+pub mod micro;
 pub(crate) mod outgoing;
 mod participants;
 mod queue_age;

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared_types::EntryBody;
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::back_off::{back_off, not_together};
 use super::faults::{Faults, Scope};
+use super::settler::Settler;
 use super::{Push, PushOutcome, PushSender, PushText, Reason};
 use crate::metrics::{Metrics, PushLabels};
 use crate::store::{PendingPush, PushJob, Store, StoreError};
@@ -17,6 +19,8 @@ use crate::store::{PendingPush, PushJob, Store, StoreError};
 const MAX_ATTEMPTS: i32 = 30;
 /// Longer waits are not worth it: what the push service asks for is forgotten by then.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+/// From its lease to its place. Longer, and the lease could end during the push: then another server may have the job.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Between attempts to write what became of a push: a database that restarts costs no second push. More would
 /// outlast the lease.
 const WRITE_PAUSES: [Duration; 3] =
@@ -28,25 +32,33 @@ pub(super) struct Attempts {
     pub(super) sender: Arc<dyn PushSender>,
     pub(super) metrics: Metrics,
     pub(super) hide_content: bool,
-    pub(super) fold_window: Duration,
     pub(super) fault_pause: Duration,
     /// Held only to look or to change, never over an await.
     pub(super) faults: Mutex<Faults>,
-    /// The worker's: a job that is finished may have more to tell soon.
-    pub(super) wake: Arc<Notify>,
+    /// One for each push at one time; whoever waits for one has its job already.
+    pub(super) places: Semaphore,
+    pub(super) settler: Settler,
+    /// The process ends: what waits is left to the others.
+    pub(super) stopping: CancellationToken,
 }
 
 impl Attempts {
-    /// Sends what there is to push.
-    pub(super) async fn make(&self, job: PushJob) {
+    /// Sends what there is to push, of a job that was taken at `leased_at`.
+    pub(super) async fn make(&self, job: PushJob, leased_at: Instant) {
         let Some((pending, push)) =
             job.push.as_ref().and_then(|pending| Some((pending, self.push(&job, pending)?)))
         else {
             // The device or its user has gone, or the target was disabled since.
-            return self.finish(&job).await;
+            return self.settler.finish(&job).await;
         };
+        // Never closed.
+        let place = self.places.acquire().await;
+        if let Some(pause) = self.too_late(pending, leased_at) {
+            return self.hold_back(job.id, pause).await;
+        }
         let begun_at = Instant::now();
         let outcome = self.sender.send(&push).await;
+        drop(place);
         self.count(&job, &push, &outcome);
         self.judge(pending, &outcome, begun_at);
         self.act(&job, pending, outcome).await;
@@ -54,7 +66,16 @@ impl Attempts {
 
     /// Gives a job back that was not tried.
     pub(super) async fn hold_back(&self, job: i64, pause: Duration) {
-        self.write(|| self.store.postpone_push(job, pause, true)).await;
+        written(|| self.store.postpone_push(job, pause, true)).await;
+    }
+
+    /// How long a job has to wait that may not be pushed any more when it has got its place.
+    fn too_late(&self, pending: &PendingPush, leased_at: Instant) -> Option<Duration> {
+        if self.faults().has_closed_since(pending.platform, leased_at) {
+            return Some(self.fault_pause);
+        }
+        let is_over = self.stopping.is_cancelled() || leased_at.elapsed() > LONGEST_WAIT;
+        is_over.then_some(Duration::ZERO)
     }
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -125,7 +146,7 @@ impl Attempts {
 
     async fn act(&self, job: &PushJob, pending: &PendingPush, outcome: PushOutcome) {
         match outcome {
-            PushOutcome::Sent => self.finish(job).await,
+            PushOutcome::Sent => self.settler.finish(job).await,
             PushOutcome::TargetGone(reason) => self.give_up_target(job, pending, &reason).await,
             PushOutcome::RetryAfter { after, reason } => {
                 debug!(job = job.id, %reason, "a push is put off");
@@ -134,7 +155,7 @@ impl Attempts {
             }
             PushOutcome::Rejected(reason) => {
                 warn!(job = job.id, %reason, "a push was refused and is not tried again");
-                self.write(|| self.store.fail_push(job.id, reason.code)).await;
+                written(|| self.store.fail_push(job.id, reason.code)).await;
             }
             // Nothing is wrong with the job or its target: it waits until the operator has mended this.
             PushOutcome::OurFault(_) | PushOutcome::PlatformFault(_) => {
@@ -146,10 +167,10 @@ impl Attempts {
     async fn give_up_target(&self, job: &PushJob, pending: &PendingPush, reason: &Reason) {
         let version = pending.target_version;
         let disable = || self.store.disable_device(&job.user_id, &job.device_id, version, reason.code);
-        match self.write(disable).await {
+        match written(disable).await {
             Some(true) => {
                 info!(user_id = %job.user_id, device_id = %job.device_id, reason = reason.code, "a device is pushed to no more");
-                self.finish(job).await;
+                self.settler.finish(job).await;
             }
             // The verdict is about a target that the device has no more: the one that it has now gets the push.
             Some(false) => self.hold_back(job.id, Duration::ZERO).await,
@@ -157,33 +178,27 @@ impl Attempts {
         }
     }
 
-    async fn finish(&self, job: &PushJob) {
-        self.write(|| self.store.finish_push(job.id, job.seq, self.fold_window)).await;
-        self.wake.notify_one();
-    }
-
     async fn put_off(&self, job: &PushJob, pause: Duration, reason: &Reason) {
         if job.attempts >= MAX_ATTEMPTS {
             warn!(job = job.id, %reason, attempts = job.attempts, "a push was tried for the last time");
-            self.write(|| self.store.fail_push(job.id, reason.code)).await;
+            written(|| self.store.fail_push(job.id, reason.code)).await;
             return;
         }
-        self.write(|| self.store.postpone_push(job.id, pause.min(LONGEST_PAUSE), false)).await;
+        written(|| self.store.postpone_push(job.id, pause.min(LONGEST_PAUSE), false)).await;
     }
+}
 
-    /// `None`: the database does not take it. The lease ends and the job is done again: a push twice is better
-    /// than none.
-    async fn write<T, F>(&self, write: impl Fn() -> F) -> Option<T>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        for pause in WRITE_PAUSES {
-            match write().await {
-                Ok(written) => return Some(written),
-                Err(error) => debug!(%error, "what became of a push is written again"),
-            }
-            tokio::time::sleep(pause).await;
+/// `None`: the database does not take it. The lease ends and the job is done again: a push twice is better than none.
+pub(super) async fn written<T, F>(write: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    for pause in WRITE_PAUSES {
+        match write().await {
+            Ok(written) => return Some(written),
+            Err(error) => debug!(%error, "what became of a push is written again"),
         }
-        write().await.inspect_err(|error| warn!(%error, "cannot write what became of a push")).ok()
+        tokio::time::sleep(pause).await;
     }
+    write().await.inspect_err(|error| warn!(%error, "cannot write what became of a push")).ok()
 }

@@ -54,6 +54,12 @@ impl Faults {
         gates.into_iter().flatten().filter_map(|gate| gate.wait(now)).max()
     }
 
+    /// Whether pushes to this platform have been stopped after `moment`, and are yet.
+    pub(super) fn has_closed_since(&self, platform: DevicePlatform, moment: Instant) -> bool {
+        let gates = [Some(&self.everything), self.gate(platform)];
+        gates.into_iter().flatten().any(|gate| gate.next_try.is_some() && gate.changed_at > moment)
+    }
+
     /// A push is tried: where a gate is closed it is the only one for a while.
     pub(super) fn trying(&mut self, platform: DevicePlatform, now: Instant) {
         let next_try = now + self.pause;

@@ -8,6 +8,7 @@ mod faults;
 pub mod fcm;
 pub mod log;
 pub mod queue;
+mod settler;
 mod text;
 pub mod worker;
 

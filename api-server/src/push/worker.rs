@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use super::attempt::Attempts;
 use super::back_off::held_back;
 use super::budgets::{Budgets, PushQuotas};
 use super::faults::{Faults, Room};
+use super::settler::Settler;
 use crate::metrics::{BudgetLabels, Metrics};
 use crate::store::{PushJob, Store};
 
@@ -48,19 +49,22 @@ impl PushWorker {
     /// after the fold window.
     pub async fn run(self, wake: Arc<Notify>, stopping: CancellationToken) {
         let mut alarm = Alarm::new(wake.clone(), self.fold_window);
+        let (settler, settling) = Settler::start(self.store.clone(), self.fold_window, wake);
+        let most = self.in_flight.max(1);
         let mut places = Places {
             budgets: Budgets::new(self.quotas, self.live_servers),
             pushes: JoinSet::new(),
-            most: self.in_flight.max(1),
+            most,
             attempts: Arc::new(Attempts {
                 store: self.store.clone(),
                 sender: self.sender,
                 metrics: self.metrics.clone(),
                 hide_content: self.hide_content,
-                fold_window: self.fold_window,
                 fault_pause: self.fault_pause,
                 faults: Mutex::new(Faults::new(Instant::now(), self.fault_pause)),
-                wake,
+                places: Semaphore::new(most),
+                settler,
+                stopping: stopping.clone(),
             }),
             metrics: self.metrics,
         };
@@ -70,6 +74,7 @@ impl PushWorker {
                 () = stopping.cancelled() => break,
                 room = places.room() => room,
             };
+            let leased_at = Instant::now();
             // Not given up halfway: what it has taken would wait for the lease to end.
             let jobs = match self.store.lease_pushes(room, LEASE).await {
                 Ok(jobs) => {
@@ -86,7 +91,7 @@ impl PushWorker {
                 }
             };
             let may_be_more = jobs.len() as i64 == room;
-            let stop = places.take_on(jobs);
+            let stop = places.take_on(jobs, leased_at);
             let pause = async {
                 match stop {
                     Some(stop) => sleep(stop).await,
@@ -100,10 +105,13 @@ impl PushWorker {
             }
         }
         while places.pushes.join_next().await.is_some() {}
+        drop(places);
+        // Panicked, at worst.
+        let _ended = settling.await;
     }
 }
 
-/// The pushes at one time, and what bounds them.
+/// The pushes at one time and those that wait, and what bounds them.
 struct Places {
     budgets: Budgets,
     pushes: JoinSet<()>,
@@ -113,18 +121,18 @@ struct Places {
 }
 
 impl Places {
-    /// Waits until something may be pushed; answers how many jobs to take. Never more than there are places: the
-    /// lease of a job that waits would run, and another server could have pushed it. While one statement runs more
-    /// places become free, so that under load the next one takes many.
+    /// Waits until something may be pushed; answers how many jobs to take. As many as there are places may wait for
+    /// one, so that nobody waits for the database, and half of them are taken together. Not more: the leases of those
+    /// that wait run, and another server could have pushed them.
     async fn room(&mut self) -> i64 {
         loop {
             while self.pushes.try_join_next().is_some() {}
-            while self.pushes.len() >= self.most {
+            while self.pushes.len() > self.most + self.most / 2 {
                 self.pushes.join_next().await;
             }
             let room = self.attempts.faults().room(Instant::now());
             match room {
-                Room::Any => return (self.most - self.pushes.len()).min(BATCH) as i64,
+                Room::Any => return (2 * self.most - self.pushes.len()).min(BATCH) as i64,
                 Room::One => return 1,
                 Room::None { until } => tokio::select! {
                     () = sleep_until(until.into()) => {}
@@ -136,12 +144,12 @@ impl Places {
     }
 
     /// Starts what may be pushed and gives the rest back. Answers how long nothing at all may be pushed.
-    fn take_on(&mut self, jobs: Vec<PushJob>) -> Option<Duration> {
+    fn take_on(&mut self, jobs: Vec<PushJob>, leased_at: Instant) -> Option<Duration> {
         let mut stop = None;
         for job in jobs {
             let attempts = self.attempts.clone();
             match self.hold(&job, &mut stop) {
-                None => self.pushes.spawn(async move { attempts.make(job).await }),
+                None => self.pushes.spawn(async move { attempts.make(job, leased_at).await }),
                 Some(pause) => self.pushes.spawn(async move { attempts.hold_back(job.id, pause).await }),
             };
         }

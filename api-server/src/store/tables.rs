@@ -233,9 +233,9 @@ pub trait PushJobStore {
     /// now, not when the job was made: the latest target, name and counts, and nothing for who has left.
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError>;
 
-    /// The device has been told up to `seq`, or there is nothing to tell up to there. If more has come since, the
-    /// job is due again after `pause`, with its attempts counted anew.
-    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError>;
+    /// Of each of these jobs the device has been told up to `seq`, or there is nothing to tell up to there. If more has
+    /// come since, the job is due again after `pause`, with its attempts counted anew.
+    async fn finish_pushes(&self, jobs: &[(i64, Seq)], pause: Duration) -> Result<(), StoreError>;
 
     /// The job is tried again after `pause`, unless it was cancelled since. With `uncounted` the attempt that was
     /// made does not count towards the last one.

@@ -2,30 +2,23 @@
 
 use std::time::Duration;
 
+use super::random::Random;
+
 /// Arrivals of one of `clients` clients that make `rate` a second together, at random moments (a Poisson process).
 pub struct Arrivals {
     mean: Duration,
-    state: u64,
+    random: Random,
 }
 
 impl Arrivals {
     /// `rate` is above 0. The same `client` gets the same moments in every run.
     pub fn new(client: usize, clients: usize, rate: f64) -> Self {
-        let mean = Duration::from_secs_f64(clients as f64 / rate);
-        // Any odd constant spreads the clients' seeds; this is that of splitmix64.
-        Self { mean, state: (client as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        Self { mean: Duration::from_secs_f64(clients as f64 / rate), random: Random::new(client) }
     }
 
     /// Until the next one, from the one before.
     pub fn next(&mut self) -> Duration {
-        // splitmix64, by Steele, Lea and Flood (2014).
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let uniform = ((mixed >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
-        self.mean.mul_f64(-uniform.ln())
+        self.mean.mul_f64(-self.random.share().ln())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::site::population::User;
 
 /// Connections in the making: below any server's accept queue.
 const CONNECTING_AT_ONCE: usize = 128;
+const POLL: Duration = Duration::from_millis(5);
 
 /// Ends all its sessions when dropped.
 pub struct Audience {
@@ -77,6 +78,18 @@ impl Audience {
 
     pub fn sessions(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// Waits until so many messages have come so far, or nothing more has come for `patience`.
+    pub async fn until_frames(&self, frames: u64, patience: Duration) {
+        let (mut before, mut ends) = (self.frames(), tokio::time::Instant::now() + patience);
+        while before < frames && tokio::time::Instant::now() < ends {
+            tokio::time::sleep(POLL).await;
+            let now = self.frames();
+            if now > before {
+                (before, ends) = (now, tokio::time::Instant::now() + patience);
+            }
+        }
     }
 
     /// Waits until nothing has come for `quiet`, at most `limit`.

@@ -2,16 +2,16 @@
 
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::address::Address;
+use super::stream::Stream;
 
 /// An answer's head and body have to fit: ours are under 2 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 32;
 
 pub struct HttpConnection {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
 }
 
@@ -24,6 +24,8 @@ impl HttpConnection {
     /// Sends a whole request and waits for the whole answer: its status. The body is [`HttpConnection::body`].
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
         self.stream.write_all(request).await.context("the server has hung up")?;
+        // Nothing to do over TCP.
+        self.stream.flush().await.context("the server has hung up")?;
         self.buffer.clear();
         loop {
             if self.stream.read_buf(&mut self.buffer).await.context("the server has hung up")? == 0 {

@@ -37,13 +37,24 @@ impl Latencies {
         }
     }
 
+    /// All together, which are then forgotten: none is lost between the two.
+    pub fn take(&self) -> anyhow::Result<Percentiles> {
+        let mut total = Percentiles::none()?;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            total.0.add(&*shard)?;
+            shard.reset();
+        }
+        Ok(total)
+    }
+
     /// All together.
     pub fn total(&self) -> anyhow::Result<Percentiles> {
-        let mut total = Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, DIGITS)?;
+        let mut total = Percentiles::none()?;
         for shard in &self.shards {
-            total.add(&*lock(shard))?;
+            total.0.add(&*lock(shard))?;
         }
-        Ok(Percentiles(total))
+        Ok(total)
     }
 }
 
@@ -56,9 +67,19 @@ fn lock(shard: &Mutex<Histogram<u64>>) -> MutexGuard<'_, Histogram<u64>> {
 pub struct Percentiles(Histogram<u64>);
 
 impl Percentiles {
+    /// Of nothing, to [`Percentiles::add`] to.
+    pub fn none() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, LONGEST_MICROSECONDS, DIGITS)?))
+    }
+
     /// Milliseconds within which this percentage was done.
     pub fn milliseconds(&self, percentile: f64) -> f64 {
         self.0.value_at_percentile(percentile) as f64 / 1_000.0
+    }
+
+    /// Adds what was noted at another time.
+    pub fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        Ok(self.0.add(&other.0)?)
     }
 
     pub fn count(&self) -> u64 {

@@ -6,8 +6,16 @@
 pub mod address;
 pub mod arrivals;
 pub mod audience;
+pub mod closed_loop;
+pub mod crowd;
+pub mod deliveries;
 pub mod http;
 pub mod latencies;
 pub mod message;
+pub mod push_target;
+pub mod random;
 pub mod senders;
+pub mod socket_io;
+pub mod stream;
+pub mod trial;
 pub mod websocket;

@@ -1,28 +1,39 @@
 //! Clients that post messages: as fast as they are answered, or at a rate whatever the answers take.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::arrivals::Arrivals;
 use super::http::{HttpConnection, post};
 use super::latencies::Latencies;
 use super::message;
+use super::random::Random;
 use crate::site::Site;
 use crate::site::population::Population;
+
+/// How late our own timer may be without counting against the server: its millisecond, and that of epoll.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
+/// After a refusal a closed loop waits, or it would measure how fast a server refuses: the age at which an api-server
+/// judges anew whether it is behind.
+const PAUSE_WHEN_REFUSED: Duration = Duration::from_millis(10);
 
 /// How clients send.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// Each sends its next message when the one before is answered: as much as the server takes.
+    /// Each sends its next message when the one before is answered, and a little later when that was refused: as much
+    /// as the server takes.
     Closed,
     /// All together so many a second, each message at its moment. The time that a message waits for its client's
-    /// connection counts: it was due.
+    /// connection counts: it was due. What does not count is the coarseness of our own timer, up to 2 ms.
     Open { per_second: f64 },
 }
 
@@ -37,7 +48,8 @@ pub struct Sent {
     stored: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
-    stopping: AtomicBool,
+    failed_with: AtomicU16,
+    stopping: CancellationToken,
     /// From when a message was due until its 201.
     pub stored_latencies: Latencies,
     /// From when it was due until its 503 or 429.
@@ -54,9 +66,17 @@ pub struct Counts {
     pub failed: u64,
 }
 
+impl Sent {
+    /// The status of the last send that failed.
+    pub fn failed_with(&self) -> u16 {
+        self.failed_with.load(Ordering::Relaxed)
+    }
+}
+
 impl Senders {
-    /// `clients` connections, spread over the channels: client `n` sends as the first member of channel `n`, modulo
-    /// their number.
+    /// `clients` connections, spread over the users: client `n` sends as the first member of channel `n`, modulo the
+    /// channels of different users; further clients of the same channels are further members. Whose user has several
+    /// channels sends to all of them, in random order.
     pub async fn start(
         site: &Site,
         population: &Population,
@@ -67,28 +87,38 @@ impl Senders {
             stored: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
+            failed_with: AtomicU16::new(0),
+            stopping: CancellationToken::new(),
             stored_latencies: Latencies::new()?,
             refused_latencies: Latencies::new()?,
         });
-        let lot = next_lot();
+        let (lot, homes) = (next_lot(), population.homes());
         let mut tasks = JoinSet::new();
         for index in 0..clients {
-            let channel = &population.channels[index % population.channels.len()];
-            // Several clients of one channel are several of its members.
-            let member = channel.members.start + (index / population.channels.len()) % channel.members.len();
+            let channels: Vec<Uuid> = population
+                .channels
+                .iter()
+                .skip(index % homes)
+                .step_by(homes)
+                .map(|channel| channel.id)
+                .collect();
+            let members = population.channels[index % homes].members.clone();
+            let user = &population.users[members.start + (index / homes) % members.len()];
             let body = json!({
-                "channelId": channel.id, "content": message::content(), "clientMessageId": client_message_id(lot, index, 0),
+                "channelId": channels[0], "content": message::content(),
+                "clientMessageId": client_message_id(lot, index, 0),
             });
-            let request =
-                post(site.api(index), "/send/message", &population.users[member].token, &body.to_string())?;
+            let request = post(site.api(index), "/send/message", &user.token, &body.to_string())?;
             let client = Client {
                 lot,
                 index,
                 connection: HttpConnection::open(site.api(index)).await?,
+                channel: position(&request, &channels[0].to_string())?,
                 stamp: message::stamp_position(&request).context("the request has a stamp")?,
-                number: memchr::memmem::find(&request, b"\"m-").context("the request has a number")? + 1,
+                number: position(&request, "\"m-")? + 1,
                 request,
+                channels,
+                random: Random::new(clients + index),
                 sent: sent.clone(),
                 messages: 0,
             };
@@ -110,13 +140,13 @@ impl Senders {
         }
     }
 
-    pub fn sent(&self) -> &Sent {
+    pub fn sent(&self) -> &Arc<Sent> {
         &self.sent
     }
 
     /// Lets every client have its last answer, and ends. An error is that of a client.
     pub async fn stop(mut self) -> anyhow::Result<Counts> {
-        self.sent.stopping.store(true, Ordering::Relaxed);
+        self.sent.stopping.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended??;
         }
@@ -129,33 +159,53 @@ struct Client {
     index: usize,
     connection: HttpConnection,
     request: Vec<u8>,
-    /// Where in the request its stamp and its `clientMessageId` begin.
+    /// Where in the request the channel's id, the stamp and the `clientMessageId` begin.
+    channel: usize,
     stamp: usize,
     number: usize,
+    /// Of its user; never empty.
+    channels: Vec<Uuid>,
+    random: Random,
     sent: Arc<Sent>,
     messages: u64,
 }
 
 impl Client {
     async fn send_when_answered(mut self) -> anyhow::Result<()> {
-        while !self.is_over() {
-            self.send(message::now()).await?;
+        while !self.sent.stopping.is_cancelled() {
+            if self.send(message::now()).await? == Answered::Refused {
+                sleep(PAUSE_WHEN_REFUSED).await;
+            }
         }
         Ok(())
     }
 
     /// One connection: what becomes due meanwhile waits, and its time counts from when it was due.
     async fn send_when_due(mut self, mut arrivals: Arrivals) -> anyhow::Result<()> {
+        let stopping = self.sent.stopping.clone();
         let mut due = Instant::now() + arrivals.next();
-        while !self.is_over() {
-            sleep_until(due).await;
-            self.send(message::at(due.into_std())).await?;
+        loop {
+            let mut counts_from = due;
+            if due > Instant::now() {
+                tokio::select! {
+                    () = stopping.cancelled() => return Ok(()),
+                    () = sleep_until(due) => {}
+                }
+                counts_from = Instant::now().min(due + TIMER_GRAIN);
+            } else if stopping.is_cancelled() {
+                return Ok(());
+            }
+            self.send(message::at(counts_from.into_std())).await?;
             due += arrivals.next();
         }
-        Ok(())
     }
 
-    async fn send(&mut self, due: u64) -> anyhow::Result<()> {
+    async fn send(&mut self, due: u64) -> anyhow::Result<Answered> {
+        if self.channels.len() > 1 {
+            let channel = self.channels[self.random.below(self.channels.len())];
+            let place = &mut self.request[self.channel..self.channel + Hyphenated::LENGTH];
+            channel.hyphenated().encode_lower(place);
+        }
         message::stamp(&mut self.request, self.stamp, due);
         self.messages += 1;
         let id = client_message_id(self.lot, self.index, self.messages);
@@ -166,21 +216,31 @@ impl Client {
             200 | 201 => {
                 self.sent.stored.fetch_add(1, Ordering::Relaxed);
                 self.sent.stored_latencies.note(self.index, latency);
+                Ok(Answered::Stored)
             }
             429 | 503 => {
                 self.sent.refused.fetch_add(1, Ordering::Relaxed);
                 self.sent.refused_latencies.note(self.index, latency);
+                Ok(Answered::Refused)
             }
-            _ => {
+            status => {
                 self.sent.failed.fetch_add(1, Ordering::Relaxed);
+                self.sent.failed_with.store(status, Ordering::Relaxed);
+                Ok(Answered::Failed)
             }
         }
-        Ok(())
     }
+}
 
-    fn is_over(&self) -> bool {
-        self.sent.stopping.load(Ordering::Relaxed)
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    Stored,
+    Refused,
+    Failed,
+}
+
+fn position(request: &[u8], of: &str) -> anyhow::Result<usize> {
+    memchr::memmem::find(request, of.as_bytes()).with_context(|| format!("the request has no {of}"))
 }
 
 /// Every start of senders has a number of its own: the same channels may be sent to again.

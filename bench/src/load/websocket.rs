@@ -3,9 +3,10 @@
 use anyhow::{Context, bail};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::address::Address;
+use super::stream::Stream;
 
 /// Read at once: some hundred frames.
 const READ_BYTES: usize = 64 * 1024;
@@ -15,7 +16,7 @@ const MAX_HEADERS: usize = 32;
 
 /// After its `ready` frame.
 pub struct ListeningSocket {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
 }
 
@@ -29,14 +30,41 @@ impl ListeningSocket {
     /// Connects with this token and waits for the first frame, which is `ready`.
     pub async fn open(url: &str, token: &str) -> anyhow::Result<Self> {
         let address = Address::of(url)?;
-        let mut stream = address.connect().await?;
+        let stream = address.connect().await?;
+        Self::upgrade(stream, &address, token).await
+    }
+
+    /// The same, of a client that the kernel keeps no more than `receive_buffer_bytes` for: it is soon stuck.
+    pub async fn open_narrow(url: &str, token: &str, receive_buffer_bytes: u32) -> anyhow::Result<Self> {
+        let address = Address::of(url)?;
+        let to = tokio::net::lookup_host(&address.authority).await?.next();
+        let to = to.with_context(|| format!("{} has no address", address.authority))?;
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Before the connect: the window that is offered depends on it.
+        socket.set_recv_buffer_size(receive_buffer_bytes)?;
+        Self::upgrade(Stream::Plain(socket.connect(to).await?), &address, token).await
+    }
+
+    /// Over a connection whose server writes frames without being asked for an upgrade: after its first one.
+    pub async fn over(stream: TcpStream) -> anyhow::Result<Self> {
+        // It ends by a reset: ten thousand sockets that connect and go must not use up the ports by waiting (TIME_WAIT).
+        stream.set_zero_linger()?;
+        let mut socket = Self { stream: Stream::Plain(stream), buffer: BytesMut::new() };
+        socket.next(|_| ()).await.context("no first frame")?;
+        Ok(socket)
+    }
+
+    async fn upgrade(mut stream: Stream, address: &Address, token: &str) -> anyhow::Result<Self> {
+        // As in `over`.
+        stream.set_zero_linger()?;
         // The key is any 16 bytes; nobody but a cache that misunderstands would mind that it is always the same.
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bmFydSBiZW5jaG1hcmsh\r\nAuthorization: Bearer {token}\r\n\r\n",
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bmFydS1iZW5jaG1hcmshIQ==\r\nAuthorization: Bearer {token}\r\n\r\n",
             address.path, address.authority
         );
         stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
         let mut socket = Self { stream, buffer: BytesMut::new() };
         socket.take_head().await?;
         socket.next(|_| ()).await.context("no `ready`")?;
@@ -75,7 +103,10 @@ impl ListeningSocket {
                     8 => {
                         bail!("closed with {:?}", payload.first_chunk().map(|code| u16::from_be_bytes(*code)))
                     }
-                    9 => self.stream.write_all(&pong(payload)).await?,
+                    9 => {
+                        self.stream.write_all(&pong(payload)).await?;
+                        self.stream.flush().await?;
+                    }
                     _ => {}
                 }
                 self.buffer.advance(frame.payload.end);
@@ -94,6 +125,7 @@ impl ListeningSocket {
     /// Sends a text frame.
     pub async fn send(&mut self, text: &str) -> anyhow::Result<()> {
         self.stream.write_all(&masked(1, text.as_bytes())).await?;
+        self.stream.flush().await?;
         Ok(())
     }
 

@@ -58,6 +58,23 @@ pub fn of_process(pid: u32) -> anyhow::Result<Duration> {
     Ok(Times::of(pid)?.own)
 }
 
+/// The same to the nanosecond and not to the hundredth of a second, of the threads that are alive: for a process that
+/// keeps its threads.
+pub fn of_threads(pid: u32) -> anyhow::Result<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let threads = threads.with_context(|| format!("process {pid} cannot be looked at"))?;
+    // The first number is the time on a CPU (schedstat of the kernel's documentation, scheduler/sched-stats).
+    let nanoseconds = threads.filter_map(|thread| {
+        let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        schedstat.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    match nanoseconds.sum() {
+        // A kernel that was built without it.
+        0 => of_process(pid),
+        nanoseconds => Ok(Duration::from_nanos(nanoseconds)),
+    }
+}
+
 /// Of a process, its children, and those that have ended.
 fn of_family(pid: u32) -> anyhow::Result<Duration> {
     let parent = Times::of(pid)?;

@@ -2,5 +2,6 @@
 
 pub mod cpu;
 pub mod disk;
+pub mod exposed;
 pub mod memory;
 pub mod rate;

@@ -14,9 +14,17 @@ mod slow;
 mod store;
 mod storm;
 
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use anyhow::bail;
+use futures_util::FutureExt;
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::effort::Effort;
 use crate::options::{Choice, Options};
 use crate::outcome::Outcome;
+use crate::report::{Report, Trouble};
 use crate::site::Place;
 use crate::{report, site};
 
@@ -38,24 +46,57 @@ const ALL: [Choice; 14] = [
     Choice::Peer,
 ];
 
-/// Runs what was chosen, and reports.
+/// Runs what was chosen, and reports. An error is also that a scenario has failed.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
     let effort = options.effort();
-    let place = Place::of(&options.site)?;
+    if cfg!(debug_assertions) && !options.smoke {
+        report::remark(
+            "built without optimisations: the figures mean nothing. `cargo run --release` measures",
+        );
+    }
+    let place = Place::of(&options.site).await?;
     if matches!(place, Place::Local) {
         site::programs::build()?;
     }
-    let mut outcomes = Vec::new();
-    for choice in chosen(&options.scenarios) {
-        outcomes.push(run_one(choice, &effort, &place).await?);
+    let mut report = Report::begin(options, &effort)?;
+    // From here on Ctrl-C lets what was started end in order.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut is_interrupted = false;
+    for choice in ALL.into_iter().filter(|choice| options.takes(*choice)) {
+        let started = Instant::now();
+        let result = if matches!(place, Place::Deployment(_)) && !choice.runs_anywhere() {
+            Err(Trouble::LeftOut("it cannot be measured from outside".to_owned()))
+        } else {
+            tokio::select! {
+                result = contained(run_one(choice, &effort, &place)) => {
+                    result.map_err(|error| Trouble::Failed(format!("{error:#}")))
+                }
+                _ = interrupt.recv() => {
+                    is_interrupted = true;
+                    Err(Trouble::Failed("interrupted".to_owned()))
+                }
+            }
+        };
+        report.add(choice.name(), started.elapsed(), result)?;
+        if is_interrupted {
+            break;
+        }
     }
-    report::write(options, &outcomes)
+    match report.end()?.as_slice() {
+        [] => Ok(()),
+        failed => bail!("failed: {}", failed.join(", ")),
+    }
 }
 
-/// Those of [`ALL`] that are named, or all.
-fn chosen(choices: &[Choice]) -> Vec<Choice> {
-    let takes_all = choices.iter().any(|choice| matches!(choice, Choice::All | Choice::Quick));
-    ALL.into_iter().filter(|choice| takes_all || choices.contains(choice)).collect()
+/// Turns a panic into an error: the harness that starts servers is one for tests, and a scenario must not take the
+/// others with it.
+async fn contained(scenario: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    // What a scenario had is dropped with it.
+    let ended = AssertUnwindSafe(scenario).catch_unwind().await;
+    ended.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        bail!("panicked: {}", text.or_else(|| panic.downcast_ref().copied()).unwrap_or("without a word"))
+    })
 }
 
 async fn run_one(choice: Choice, effort: &Effort, place: &Place) -> anyhow::Result<Outcome> {
@@ -74,6 +115,6 @@ async fn run_one(choice: Choice, effort: &Effort, place: &Place) -> anyhow::Resu
         Choice::Lookup => lookup::run(effort).await,
         Choice::Grow => grow::run(effort).await,
         Choice::Peer => peer::run(effort).await,
-        Choice::All | Choice::Quick => anyhow::bail!("stands for others"),
+        Choice::All | Choice::Quick => bail!("stands for others"),
     }
 }

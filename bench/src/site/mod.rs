@@ -1,6 +1,8 @@
 //! Where the load goes: a private cluster, or a deployment that is there already.
 
 pub mod cluster;
+mod gateways;
+pub mod ground;
 pub mod population;
 pub mod programs;
 pub mod tokens;
@@ -21,7 +23,7 @@ pub enum Place {
 }
 
 impl Place {
-    pub fn of(options: &SiteOptions) -> anyhow::Result<Self> {
+    pub async fn of(options: &SiteOptions) -> anyhow::Result<Self> {
         let Some(api) = &options.api else { return Ok(Self::Local) };
         let tokens = match (&options.tokens, &options.jwt_secret, &options.jwt_secret_file) {
             (Some(path), ..) => Tokens::from_file(path)?,
@@ -35,8 +37,12 @@ impl Place {
                 bail!("--api needs --jwt-secret, --jwt-secret-file or --tokens: whom to send as")
             }
         };
-        // TODO
-        Ok(Self::Deployment(Site { apis: vec![api.clone()], gateways: Vec::new(), tokens: Arc::new(tokens) }))
+        let api = api.trim_end_matches('/').to_owned();
+        let gateways = match options.gateway.as_slice() {
+            [] => gateways::ask(&api, &tokens).await?,
+            named => named.to_vec(),
+        };
+        Ok(Self::Deployment(Site { apis: vec![api], gateways, tokens: Arc::new(tokens) }))
     }
 }
 

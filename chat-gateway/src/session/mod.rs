@@ -7,6 +7,7 @@ mod fill;
 pub(crate) mod frame;
 pub(crate) mod hub;
 pub(crate) mod mailbox;
+pub mod micro;
 mod order;
 mod outbound;
 mod resume;

@@ -57,7 +57,7 @@ async fn expect_the_contents(store: AnyStore) {
     let jobs = store.lease_pushes(9, AT_ONCE).await.unwrap();
     let push = jobs[0].push.as_ref().unwrap();
     assert_eq!((jobs.len(), jobs[0].seq, push.messages, jobs[0].attempts), (1, 4, 3, 1));
-    store.finish_push(jobs[0].id, 4, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(jobs[0].id, 4)], AT_ONCE).await.unwrap();
     assert_eq!(enqueue(&store, channel, 1..=4).await, 0);
     assert_eq!(send(&store, channel, "alice", "5").await.seq, 5);
     let ack = Ack { user_id: user("bob"), channel_id: channel, seq: 5, is_foreground: true };

@@ -84,11 +84,11 @@ async fn what_comes_while_a_push_is_made_is_told_by_the_next(store: AnyStore) {
     assert_eq!(enqueue(&store, channel, [3, 4]).await, 0);
     assert!(nothing_is_due(&store).await);
     a_later_moment().await;
-    store.finish_push(first.id, first.seq, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(first.id, first.seq)], AT_ONCE).await.unwrap();
     let (next, seq, messages) = told(&store).await;
     assert_eq!((next.id, seq, messages, next.attempts), (first.id, 4, 2, 1));
     assert!(next.created_at > first.created_at);
-    store.finish_push(next.id, next.seq, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(next.id, next.seq)], AT_ONCE).await.unwrap();
     assert!(nothing_is_due(&store).await);
 }
 
@@ -97,7 +97,7 @@ async fn what_comes_while_a_push_is_made_waits_for_a_pause(store: AnyStore) {
     enqueue(&store, channel, [1]).await;
     let (job, ..) = told(&store).await;
     enqueue(&store, channel, [2]).await;
-    store.finish_push(job.id, job.seq, LONG).await.unwrap();
+    store.finish_pushes(&[(job.id, job.seq)], LONG).await.unwrap();
     assert!(nothing_is_due(&store).await);
 }
 
@@ -119,7 +119,7 @@ async fn an_entry_that_comes_late_widens_what_waits(store: AnyStore) {
     assert_eq!(enqueue(&store, channel, [3]).await, 0);
     let (job, seq, messages) = told(&store).await;
     assert_eq!((seq, messages), (5, 3));
-    store.finish_push(job.id, 5, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(job.id, 5)], AT_ONCE).await.unwrap();
     // The device has been told of a newer one.
     assert_eq!(enqueue(&store, channel, [2, 4]).await, 0);
     assert!(nothing_is_due(&store).await);
@@ -138,7 +138,7 @@ async fn doing_it_again_changes_nothing_whatever_became_of_the_job(store: AnySto
     assert_eq!((seq, messages), (2, 2));
     again().await;
     assert!(nothing_is_due(&store).await);
-    store.finish_push(job.id, job.seq, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(job.id, job.seq)], AT_ONCE).await.unwrap();
     again().await;
     assert!(nothing_is_due(&store).await);
     // An adopted batch names old and new alike.
@@ -216,7 +216,7 @@ async fn a_job_that_is_cancelled_while_it_is_pushed_stays_cancelled(store: AnySt
             acknowledge(&store, channel, 3, true).await;
         }
         match verdict {
-            0 => store.finish_push(job.id, job.seq, AT_ONCE).await.unwrap(),
+            0 => store.finish_pushes(&[(job.id, job.seq)], AT_ONCE).await.unwrap(),
             1 => store.postpone_push(job.id, AT_ONCE, false).await.unwrap(),
             _ => store.fail_push(job.id, "over").await.unwrap(),
         }
@@ -224,7 +224,7 @@ async fn a_job_that_is_cancelled_while_it_is_pushed_stays_cancelled(store: AnySt
         assert_eq!(enqueue(&store, channel, [3]).await, 1);
         let (job, seq, messages) = told(&store).await;
         assert_eq!((seq, messages), (3, 1));
-        store.finish_push(job.id, job.seq, AT_ONCE).await.unwrap();
+        store.finish_pushes(&[(job.id, job.seq)], AT_ONCE).await.unwrap();
     }
 }
 

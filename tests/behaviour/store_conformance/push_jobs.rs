@@ -162,8 +162,8 @@ async fn workers_beside_each_other_take_each_job_once(store: AnyStore) {
 async fn a_job_that_is_finished_or_has_failed_does_not_come_back(store: AnyStore) {
     let channels = jobs_in_turn(&store, 3).await;
     let jobs = ids(&store.lease_pushes(9, AT_ONCE).await.unwrap());
-    store.finish_push(jobs[0], 1, AT_ONCE).await.unwrap();
-    store.finish_push(i64::MAX, 1, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(jobs[0], 1)], AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(i64::MAX, 1)], AT_ONCE).await.unwrap();
     store.fail_push(jobs[1], "it's over").await.unwrap();
     assert_eq!(ids(&store.lease_pushes(9, AT_ONCE).await.unwrap()), jobs[2..]);
     // Both are kept: what has been told, or given up, is not told again.
@@ -174,7 +174,7 @@ async fn a_job_that_is_finished_or_has_failed_does_not_come_back(store: AnyStore
     store.postpone_push(jobs[0], AT_ONCE, false).await.unwrap();
     store.postpone_push(jobs[1], AT_ONCE, true).await.unwrap();
     store.fail_push(jobs[0], "late").await.unwrap();
-    store.finish_push(jobs[1], 1, AT_ONCE).await.unwrap();
+    store.finish_pushes(&[(jobs[1], 1)], AT_ONCE).await.unwrap();
     assert_eq!(ids(&store.lease_pushes(9, AT_ONCE).await.unwrap()), jobs[2..]);
 }
 

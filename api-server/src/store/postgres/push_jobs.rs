@@ -73,6 +73,8 @@ impl PushJobStore for Postgres {
     }
 
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
+        // An array, not a join: how many rows `LIMIT $1` gives is unknown to a prepared plan, which takes it for a share of
+        // the table and reads all of it, and all participants.
         let rows: Vec<JobRow> = sqlx::query_as(
             "WITH due AS (
                  SELECT id FROM push_jobs WHERE due_at <= now()
@@ -83,8 +85,7 @@ impl PushJobStore for Postgres {
              ), leased AS (
                  UPDATE push_jobs j SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1,
                      leased_seq = seq
-                 FROM (SELECT id FROM due UNION ALL SELECT id FROM too_far_ahead) taken
-                 WHERE j.id = taken.id RETURNING j.*
+                 WHERE j.id = ANY (ARRAY(SELECT id FROM due UNION ALL SELECT id FROM too_far_ahead)) RETURNING j.*
              )
              SELECT l.id AS job_id, l.user_id AS job_user_id, l.device_id, l.attempts, l.created_at AS job_created_at,
                     l.channel_id AS job_channel_id, l.seq AS job_seq,
@@ -115,15 +116,24 @@ impl PushJobStore for Postgres {
         jobs(rows, entries)
     }
 
-    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError> {
+    async fn finish_pushes(&self, jobs: &[(i64, Seq)], pause: Duration) -> Result<(), StoreError> {
+        // Rows are locked in the order of `CANCEL_SETTLED` and `enqueue_pushes`.
         sqlx::query(
-            "UPDATE push_jobs SET settled_seq = greatest(settled_seq, $2), first_seq = greatest(first_seq, $2 + 1),
-                 attempts = 0, created_at = CASE WHEN seq > $2 THEN now() ELSE created_at END,
-                 due_at = CASE WHEN seq > $2 AND due_at IS NOT NULL THEN now() + make_interval(secs => $3) END
-             WHERE id = $1",
+            "WITH told AS MATERIALIZED (
+                 SELECT j.id, f.seq
+                 FROM (SELECT id, max(seq) AS seq FROM unnest($1::bigint[], $2::bigint[]) AS f (id, seq) GROUP BY id) f
+                 JOIN push_jobs j ON j.id = f.id
+                 ORDER BY j.user_id, j.channel_id, j.device_id FOR NO KEY UPDATE OF j
+             )
+             UPDATE push_jobs j SET settled_seq = greatest(j.settled_seq, told.seq),
+                 first_seq = greatest(j.first_seq, told.seq + 1),
+                 attempts = 0, created_at = CASE WHEN j.seq > told.seq THEN now() ELSE j.created_at END,
+                 due_at = CASE WHEN j.seq > told.seq AND j.due_at IS NOT NULL
+                               THEN now() + make_interval(secs => $3) END
+             FROM told WHERE j.id = told.id",
         )
-        .bind(job)
-        .bind(seq)
+        .bind(jobs.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(jobs.iter().map(|(_, seq)| *seq).collect::<Vec<_>>())
         .bind(pause.as_secs_f64())
         .execute(&self.pool)
         .await?;

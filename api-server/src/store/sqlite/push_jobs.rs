@@ -95,16 +95,17 @@ impl PushJobStore for Sqlite {
         jobs(rows, entries)
     }
 
-    async fn finish_push(&self, job: i64, seq: Seq, pause: Duration) -> Result<(), StoreError> {
+    async fn finish_pushes(&self, jobs: &[(i64, Seq)], pause: Duration) -> Result<(), StoreError> {
+        let jobs = serde_json::to_string(jobs).map_err(|error| corrupt(&format!("a job: {error}")))?;
         let now = Moment::now();
         sqlx::query(
-            "UPDATE push_jobs SET settled_seq = max(settled_seq, $2), first_seq = max(first_seq, $2 + 1),
-                 attempts = 0, created_at = iif(seq > $2, $3, created_at),
-                 due_at = iif(seq > $2 AND due_at IS NOT NULL, $4, NULL)
-             WHERE id = $1",
+            "UPDATE push_jobs SET settled_seq = max(settled_seq, told.seq), first_seq = max(first_seq, told.seq + 1),
+                 attempts = 0, created_at = iif(push_jobs.seq > told.seq, $2, created_at),
+                 due_at = iif(push_jobs.seq > told.seq AND due_at IS NOT NULL, $3, NULL)
+             FROM (SELECT value ->> 0 AS id, max(value ->> 1) AS seq FROM json_each($1) GROUP BY 1) told
+             WHERE push_jobs.id = told.id",
         )
-        .bind(job)
-        .bind(seq)
+        .bind(jobs)
         .bind(now)
         .bind(after(now, pause))
         .execute(&self.writer)
