@@ -16,3 +16,4 @@ mod routes;
 mod session;
 pub mod startup;
 mod state;
+mod upgrade;

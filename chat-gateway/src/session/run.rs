@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use actix_ws::Message;
 use shared_runtime::tokens::{InvalidToken, unix_seconds};
 use shared_types::close_code;
 use shared_types::frames::{ClientFrame, ServerFrame};
@@ -11,12 +10,13 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::client_frame::{self, BadFrame};
-use super::frame::text;
+use super::frame::wire_of;
 use super::outbound::Outbound;
 use super::socket::{Ending, Received, Socket};
 use crate::auth::Identity;
 use crate::registry::Membership;
 use crate::state::Gateway;
+use crate::upgrade::Connection;
 
 /// Bad frames in a row that a client may send before it is taken for broken.
 const MAX_BAD_FRAMES: u32 = 3;
@@ -29,15 +29,16 @@ pub(crate) async fn run(
     gateway: Data<Gateway>,
     identity: Identity,
     membership: Membership,
-    mut socket: Socket,
+    connection: Connection,
 ) {
     let session_id = membership.session().id;
-    socket.reply(Message::Text(text(&ServerFrame::Ready {
+    let ready = ServerFrame::Ready {
         session_id,
         user_id: identity.user_id.clone(),
         gateway_id: gateway.gateway_id.clone(),
         ping_interval_ms: u64::try_from(gateway.socket_limits.ping_interval.as_millis()).unwrap_or(u64::MAX),
-    })));
+    };
+    let mut socket = Socket::open(connection, &wire_of(&ready), gateway.socket_limits);
     let outbound = Outbound::new(gateway.clone(), identity.user_id.clone(), membership.session().clone());
     let mut conversation =
         Conversation { gateway: &gateway, membership: &membership, outbound, identity, bad_frames: 0 };
@@ -96,7 +97,7 @@ impl Conversation<'_> {
                     // A new token may have moved the expiry.
                     clock.as_mut().reset(self.next_clock_check());
                     if let Some(reply) = reply {
-                        socket.reply(Message::Text(text(&reply)));
+                        socket.reply(wire_of(&reply));
                     }
                 }
                 Err(Answer::Bad(bad)) => {
@@ -105,7 +106,7 @@ impl Conversation<'_> {
                         return Ending::Ours(close_code::BAD_FRAMES);
                     }
                     let error = ServerFrame::Error { code: bad.code, detail: bad.detail };
-                    socket.reply(Message::Text(text(&error)));
+                    socket.reply(wire_of(&error));
                 }
                 Err(Answer::Close(code)) => return Ending::Ours(code),
             }
