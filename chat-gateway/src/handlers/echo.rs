@@ -27,9 +27,10 @@ pub(crate) async fn echo(
 
 async fn send_back(mut socket: Socket) {
     let ending = loop {
-        match socket.receive(None).await {
-            Ok(Received::Text(text)) => socket.reply(encode(Opcode::Text, text.as_bytes())),
-            Ok(Received::Binary(bytes)) => socket.reply(encode(Opcode::Binary, &bytes)),
+        match socket.receive(None, None).await {
+            Ok(Some(Received::Text(text))) => socket.reply(encode(Opcode::Text, text.as_bytes())),
+            Ok(Some(Received::Binary(bytes))) => socket.reply(encode(Opcode::Binary, &bytes)),
+            Ok(None) => {}
             Err(ending) => break ending,
         }
     };

@@ -1,6 +1,7 @@
 //! Who is here: user → sessions.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +69,20 @@ pub(crate) struct Delivered {
     pub(crate) overflows: u64,
 }
 
-type Shard = HashMap<UserId, Vec<Arc<Session>>>;
+type Shard = HashMap<UserId, OfUser>;
+
+/// A user's sessions. Nearly always there is one, and it is found without another step.
+#[derive(Debug)]
+struct OfUser {
+    first: Arc<Session>,
+    others: Vec<Arc<Session>>,
+}
+
+impl OfUser {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
 
 /// Every session of this process.
 #[derive(Debug)]
@@ -98,13 +112,18 @@ impl Hub {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Full);
         }
-        let mut shard = self.shard(user_id.as_str());
-        let of_user = shard.entry(user_id.clone()).or_insert_with(|| Vec::with_capacity(1));
-        if of_user.len() >= self.max_sessions_per_user {
-            self.sessions.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refused::TooManyOfThisUser);
+        match self.shard(user_id.as_str()).entry(user_id.clone()) {
+            Entry::Vacant(nobody) => {
+                nobody.insert(OfUser { first: session, others: Vec::new() });
+            }
+            Entry::Occupied(mut of_user) if of_user.get().others.len() + 1 < self.max_sessions_per_user => {
+                of_user.get_mut().others.push(session);
+            }
+            Entry::Occupied(_) => {
+                self.sessions.fetch_sub(1, Ordering::Relaxed);
+                return Err(Refused::TooManyOfThisUser);
+            }
         }
-        of_user.push(session);
         Ok(())
     }
 
@@ -112,15 +131,18 @@ impl Hub {
     pub(crate) fn remove(&self, user_id: &UserId, session_id: SessionId) -> bool {
         let mut shard = self.shard(user_id.as_str());
         let Some(of_user) = shard.get_mut(user_id) else { return false };
-        let Some(position) = of_user.iter().position(|session| session.id == session_id) else {
+        let mut was_last = false;
+        if let Some(position) = of_user.others.iter().position(|session| session.id == session_id) {
+            of_user.others.swap_remove(position);
+        } else if of_user.first.id != session_id {
             return false;
-        };
-        of_user.swap_remove(position);
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
-        let was_last = of_user.is_empty();
-        if was_last {
+        } else if let Some(other) = of_user.others.pop() {
+            of_user.first = other;
+        } else {
             shard.remove(user_id);
+            was_last = true;
         }
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
         was_last
     }
 
@@ -131,7 +153,7 @@ impl Hub {
         for user_id in recipients {
             let (mut is_present, mut all_ack) = (false, true);
             if let Some(of_user) = self.shard(user_id.as_str()).get(user_id.as_str()) {
-                for session in of_user {
+                for session in of_user.iter() {
                     match session.mailbox.post(frame.clone()) {
                         Posted::Accepted => {
                             delivered.frames += 1;
@@ -175,7 +197,7 @@ impl Hub {
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         self.shards
             .iter()
-            .flat_map(|shard| lock(shard).values().flatten().cloned().collect::<Vec<_>>())
+            .flat_map(|shard| lock(shard).values().flat_map(OfUser::iter).cloned().collect::<Vec<_>>())
             .collect()
     }
 

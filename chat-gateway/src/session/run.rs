@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use shared_runtime::tokens::{InvalidToken, unix_seconds};
 use shared_types::close_code;
 use shared_types::frames::{ClientFrame, ServerFrame};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::client_frame::{self, BadFrame};
@@ -73,29 +73,27 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     async fn hold(&mut self, socket: &mut Socket) -> Ending {
-        let mut clock = std::pin::pin!(sleep_until(self.next_clock_check()));
+        let mut clock_check = self.next_clock_check();
         loop {
-            let received = tokio::select! {
-                received = socket.receive(Some(&mut self.outbound)) => received,
-                () = &mut clock => {
-                    if self.identity.expires_at <= unix_seconds() {
-                        return Ending::Ours(close_code::UNAUTHORIZED);
-                    }
-                    clock.as_mut().reset(self.next_clock_check());
+            let answer = match socket.receive(Some(&mut self.outbound), Some(clock_check)).await {
+                Ok(Some(received)) => {
+                    self.outbound.let_go();
+                    self.act_on(received).await
+                }
+                Ok(None) if self.identity.expires_at <= unix_seconds() => {
+                    return Ending::Ours(close_code::UNAUTHORIZED);
+                }
+                Ok(None) => {
+                    clock_check = self.next_clock_check();
                     continue;
                 }
-            };
-            self.outbound.let_go();
-            let answer = match received {
-                Ok(Received::Text(frame)) => self.hear(&frame).await,
-                Ok(Received::Binary(_)) => Err(Answer::Bad(BadFrame::invalid("Frames are text."))),
                 Err(ending) => return ending,
             };
             match answer {
                 Ok(reply) => {
                     self.bad_frames = 0;
                     // A new token may have moved the expiry.
-                    clock.as_mut().reset(self.next_clock_check());
+                    clock_check = self.next_clock_check();
                     if let Some(reply) = reply {
                         socket.reply(wire_of(&reply));
                     }
@@ -114,14 +112,18 @@ impl Conversation<'_> {
     }
 
     /// Does what a frame asks for.
-    async fn hear(&mut self, frame: &str) -> Result<Option<ServerFrame>, Answer> {
-        match client_frame::parse(frame).map_err(Answer::Bad)? {
+    async fn act_on(&mut self, received: Received) -> Result<Option<ServerFrame>, Answer> {
+        let Received::Text(frame) = received else {
+            return Err(Answer::Bad(BadFrame::invalid("Frames are text.")));
+        };
+        match client_frame::parse(&frame).map_err(Answer::Bad)? {
             ClientFrame::Ping => Ok(Some(ServerFrame::Pong)),
             ClientFrame::Background { value } => {
                 self.membership.session().set_background(value);
                 Ok(None)
             }
-            ClientFrame::Auth { token } => self.renew(&token).await,
+            // Boxed, because it is rare and large: an idle session would have its room.
+            ClientFrame::Auth { token } => Box::pin(self.renew(&token)).await,
             ClientFrame::Ack { channel_id, seq } => {
                 let session = self.membership.session();
                 session.set_acked();

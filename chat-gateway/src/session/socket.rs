@@ -1,7 +1,7 @@
 //! The WebSocket of one session on its TCP connection: reads, pings, silence, and the closing handshake.
 
 use std::cell::Cell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use actix_web::rt::net::TcpStream;
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::decoder::{Decoder, Fault, Incoming};
@@ -21,6 +22,9 @@ use crate::upgrade::Connection;
 
 /// What is read at once: most of what clients send is far shorter, and the echo gets long messages.
 const READ_BYTES: usize = 64 * 1024;
+
+/// A client that never stops sending has its connection reset.
+const MAX_FORGOTTEN_READS: usize = 16;
 
 thread_local! {
     /// What is read lies here until it is decoded, which is at once: an idle session has no buffer.
@@ -76,6 +80,7 @@ pub(crate) struct Socket {
     heard_at: Instant,
     ping_at: Instant,
     timer: Pin<Box<Sleep>>,
+    timer_set_to: Instant,
 }
 
 impl Socket {
@@ -94,6 +99,8 @@ impl Socket {
             heard_at: now,
             ping_at,
             timer: Box::pin(sleep_until(ping_at)),
+            // It is not until it has been polled.
+            timer_set_to: now,
         }
     }
 
@@ -102,22 +109,28 @@ impl Socket {
         self.reply = Some(wire);
     }
 
-    /// Writes what waits until something is received. May be dropped and called again at any time.
-    pub(crate) async fn receive(&mut self, mut outbound: Option<&mut Outbound>) -> Result<Received, Ending> {
-        poll_fn(|cx| self.poll_receive(cx, outbound.as_deref_mut())).await
+    /// Writes what waits until something is received, or until then: `None`. May be dropped and called again at any
+    /// time, by the same task.
+    pub(crate) async fn receive(
+        &mut self,
+        mut outbound: Option<&mut Outbound>,
+        until: Option<Instant>,
+    ) -> Result<Option<Received>, Ending> {
+        poll_fn(|cx| self.poll_receive(cx, outbound.as_deref_mut(), until)).await
     }
 
     fn poll_receive(
         &mut self,
         cx: &mut Context<'_>,
         mut outbound: Option<&mut Outbound>,
-    ) -> Poll<Result<Received, Ending>> {
+        until: Option<Instant>,
+    ) -> Poll<Result<Option<Received>, Ending>> {
         loop {
             if let Poll::Ready(ending) = self.poll_write(cx, outbound.as_deref_mut()) {
                 return Poll::Ready(Err(ending));
             }
-            if let Poll::Ready(ending) = self.poll_timer(cx) {
-                return Poll::Ready(Err(ending));
+            if let Poll::Ready(time) = self.poll_timer(cx, until) {
+                return Poll::Ready(time.map(|()| None));
             }
             if self.reply.is_some() {
                 // Not `Pending` at once: the timer may just have put a ping here that can be written now.
@@ -128,8 +141,8 @@ impl Socket {
                 }
             }
             match ready!(self.poll_read(cx))? {
-                Incoming::Text(text) => return Poll::Ready(Ok(Received::Text(text))),
-                Incoming::Binary(bytes) => return Poll::Ready(Ok(Received::Binary(bytes))),
+                Incoming::Text(text) => return Poll::Ready(Ok(Some(Received::Text(text)))),
+                Incoming::Binary(bytes) => return Poll::Ready(Ok(Some(Received::Binary(bytes)))),
                 Incoming::Ping(payload) => self.reply = Some(wire::encode(Opcode::Pong, &payload)),
                 Incoming::Pong => {}
                 Incoming::Close(code) => return Poll::Ready(Err(Ending::ByClient(code))),
@@ -199,37 +212,62 @@ impl Socket {
         incoming
     }
 
-    /// Pings when it is time and ends a silent session. Ready only with an end.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
-        while self.timer.as_mut().poll(cx).is_ready() {
+    /// Pings when it is time, ends a silent session, and is otherwise ready when `until` has come. One timer for all
+    /// three; what it is set for, it is not asked again before, because every frame would pay for that.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, until: Option<Instant>) -> Poll<Result<(), Ending>> {
+        loop {
             let now = Instant::now();
+            if now < self.timer_set_to && until.is_none_or(|until| self.timer_set_to <= until) {
+                return Poll::Pending;
+            }
             let silent_at = self.heard_at + self.limits.silence_limit;
             if now >= silent_at {
-                return Poll::Ready(Ending::Silent);
+                return Poll::Ready(Err(Ending::Silent));
+            }
+            if until.is_some_and(|until| now >= until) {
+                return Poll::Ready(Ok(()));
             }
             if now >= self.ping_at {
                 self.ping_at = now + self.limits.ping_interval;
                 // While an answer waits, the client is not reading; a ping would tell it nothing.
                 self.reply.get_or_insert_with(|| wire::encode(Opcode::Ping, &[]));
             }
-            self.timer.as_mut().reset(self.ping_at.min(silent_at));
+            let next = self.ping_at.min(silent_at).min(until.unwrap_or(silent_at));
+            self.timer.as_mut().reset(next);
+            // A task that has done much in this turn is told to come again before it has set anything.
+            self.timer_set_to = if has_budget_remaining() { next } else { now };
+            ready!(self.timer.as_mut().poll(cx));
         }
-        Poll::Pending
     }
 
     /// Says goodbye, if there is somebody to say it to, and ends the connection.
-    pub(crate) async fn close(mut self, ending: Ending) {
+    pub(crate) async fn close(self, ending: Ending) {
         let code = match ending {
             Ending::ByClient(code) => code,
             Ending::Ours(code) => Some(code),
             Ending::Gone | Ending::Silent => return,
         };
-        let last = [self.writer.into_unsent(), wire::encode_close(code)].concat();
+        let Self { mut stream, writer, limits, .. } = self;
+        let last = [writer.into_unsent(), wire::encode_close(code)].concat();
         let saying = async {
-            self.stream.write_all(&last).await?;
-            self.stream.shutdown().await
+            stream.write_all(&last).await?;
+            stream.shutdown().await
         };
         // A reader that is stuck may never make room.
-        let _said = timeout(self.limits.write_limit, saying).await;
+        let _said = timeout(limits.write_limit, saying).await;
+        forget_input(&stream);
     }
+}
+
+/// Takes what has come already, because a connection that is closed with bytes unread is reset, and a client may lose
+/// our goodbye by that. What is still on its way is not waited for.
+fn forget_input(stream: &TcpStream) {
+    let mut room = READ.take();
+    room.resize(READ_BYTES, 0);
+    for _ in 0..MAX_FORGOTTEN_READS {
+        if !matches!(stream.try_read(&mut room), Ok(1..)) {
+            break;
+        }
+    }
+    READ.set(room);
 }
