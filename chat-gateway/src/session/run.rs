@@ -48,7 +48,8 @@ pub(crate) async fn run(
     membership.end(is_expected_back(ending, gateway.draining.is_draining()));
     debug!(%session_id, ?ending, "session ended");
     gateway.metrics.closed(ending);
-    socket.close(ending).await;
+    // Boxed: while the session lasts there is no room for this.
+    Box::pin(socket.close(ending)).await;
 }
 
 /// Whether the client will probably connect again at once, here or elsewhere, so that a push can wait for that.
@@ -122,7 +123,7 @@ impl Conversation<'_> {
                 self.membership.session().set_background(value);
                 Ok(None)
             }
-            // Boxed, because it is rare and large: an idle session would have its room.
+            // Boxed: it is rare, and large.
             ClientFrame::Auth { token } => Box::pin(self.renew(&token)).await,
             ClientFrame::Ack { channel_id, seq } => {
                 let session = self.membership.session();
@@ -161,4 +162,19 @@ impl Conversation<'_> {
 enum Answer {
     Bad(BadFrame),
     Close(u16),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, B, C, D, Future>(_: impl FnOnce(A, B, C, D) -> Future) -> usize {
+        size_of::<Future>()
+    }
+
+    #[test]
+    fn the_task_of_a_session_stays_small() {
+        // Every session has it, mostly idle. What is rare and large in it is to be boxed.
+        assert!(bytes_of(run) <= 1_536, "{} bytes", bytes_of(run));
+    }
 }
