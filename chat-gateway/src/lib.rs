@@ -16,6 +16,7 @@ mod routes;
 mod session;
 pub mod startup;
 mod state;
+mod upgrade;
 
 #[doc(hidden)]
 pub use session::micro;

@@ -1,10 +1,10 @@
 //! TCP as a gateway needs it: a deep accept queue, and an end for connections whose reader is stuck.
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use actix_web::rt::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tracing::debug;
 
@@ -29,15 +29,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Has the kernel end a connection that has taken nothing for `limit` while bytes wait for it.
 ///
-/// The framework waits for a blocked write without a limit of its own, and its tasks cannot be ended from a handler,
-/// so a client that stays connected and never reads would keep its connection's memory for ever.
-pub(crate) fn limit_stalled_writes(connection: &dyn Any, limit: Duration) {
-    let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() else { return };
+/// A client that stays connected and never reads would keep its connection's memory for ever. Only the kernel knows
+/// whether a slow one is still taking something.
+pub(crate) fn limit_stalled_writes(connection: &TcpStream, limit: Duration) {
     // Elsewhere than on Linux a stuck connection lasts until its own end gives up.
     #[cfg(target_os = "linux")]
-    if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(limit)) {
+    if let Err(error) = SockRef::from(connection).set_tcp_user_timeout(Some(limit)) {
         debug!(%error, "cannot limit stalled writes of a connection");
     }
     #[cfg(not(target_os = "linux"))]
-    let _unused = (SockRef::from(stream), limit);
+    let _unused = (SockRef::from(connection), limit);
 }

@@ -96,7 +96,7 @@ impl LogReader {
     async fn run(self: Arc<Self>, key: Key, done: watch::Sender<Option<Result<Page, Unreadable>>>) {
         let page = self.fetch(key).await;
         self.metrics.log_read(page.is_ok());
-        let bytes = page.as_ref().map_or(0, |page| page.iter().map(|frame| frame.text.len()).sum());
+        let bytes = page.as_ref().map_or(0, |page| page.iter().map(|frame| frame.wire().len()).sum());
         done.send_replace(Some(page));
         // A failure is nobody else's: whoever asks next tries anew.
         if bytes > 0 && self.keep(bytes) {
@@ -141,7 +141,7 @@ impl LogReader {
 /// The page, if it is one: entries of this channel that follow `after_seq` one by one.
 fn parse(answer: EntriesResponse, channel_id: ChannelId, after_seq: Seq) -> Option<Page> {
     let frames = (after_seq + 1..).zip(answer.entries).map(|(seq, entry)| {
-        let frame = Frame::from_api(entry.into()).ok()?;
+        let frame = Frame::from_api(entry.get()).ok()?;
         let is_next = frame.position.is_some_and(|at| at.channel_id == channel_id && at.seq == seq);
         is_next.then(|| Arc::new(frame))
     });

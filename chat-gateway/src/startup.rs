@@ -6,7 +6,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory, map_config};
+use actix_web::dev::{AppConfig, Server};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
@@ -18,6 +20,7 @@ use shared_types::GatewayId;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::acks::Acks;
@@ -31,9 +34,11 @@ use crate::metrics::Metrics;
 use crate::registry::{Registry, Setup};
 use crate::resumes::Resumes;
 use crate::routes;
+use crate::session::bell::Bell;
 use crate::session::hub::Hub;
 use crate::session::socket::SocketLimits;
 use crate::state::Gateway;
+use crate::upgrade::upgrades;
 
 /// What a client may send in one message.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -46,7 +51,9 @@ const ACKS_LIMIT: Duration = Duration::from_secs(1);
 /// Part of the grace period that is kept for the last acks (1 s), leaving the registry (3 s) and stopping the
 /// listeners (1 s).
 const FAREWELL: Duration = Duration::from_secs(5);
-/// What connections get to end after the sessions have: goodbyes that are still being written.
+/// What goodbyes get that are still being written when the last session has ended; meanwhile the registry is left.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
+/// What requests get to end after that.
 const LISTENER_STOP_SECONDS: u64 = 1;
 
 /// The caller owns the ports.
@@ -123,6 +130,7 @@ pub async fn build_on(
             write_limit: sessions.write_limit,
         },
         mailbox_frames: sessions.mailbox_frames.get(),
+        sockets: TaskTracker::new(),
         draining: Draining::default(),
         drain_requested: CancellationToken::new(),
     });
@@ -136,27 +144,48 @@ pub async fn build_on(
     Ok(Application { gateway, process: config.process, public, internal, keeper, _retire: retire })
 }
 
+/// As `HttpServer` does it, except that a WebSocket takes its connection out of it.
 fn serve_public(gateway: &Data<Gateway>, config: &Config, listener: TcpListener) -> io::Result<Server> {
     let (gateway, with_echo) = (gateway.clone(), config.ws_echo);
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let write_limit = config.sessions.write_limit;
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(gateway.clone())
-            .configure(|app| routes::public(app, with_echo))
-            .wrap(from_fn(identify))
-    })
-    .workers(config.process.http_workers.map_or(cores, NonZeroUsize::get))
-    // Per thread: sessions are counted by the hub, so this must not be what turns them away.
-    .max_connections(config.sessions.max_sessions.get().saturating_add(1024))
-    .on_connect(move |connection, _| limit_stalled_writes(connection, write_limit))
-    // Entries are small and far apart: each goes out by itself, not when the one before has been acknowledged.
-    .tcp_nodelay(true)
-    // After the closing handshake the connection ends at once instead of lingering.
-    .client_disconnect_timeout(Duration::ZERO)
-    .shutdown_timeout(LISTENER_STOP_SECONDS)
-    .disable_signals()
-    .listen(listener)?;
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
+        .workers(config.process.http_workers.map_or(cores, NonZeroUsize::get))
+        // Per thread, and only those that are not sessions yet: sessions are counted by the hub, so this must not be
+        // what turns them away.
+        .max_concurrent_connections(config.sessions.max_sessions.get().saturating_add(1024))
+        .shutdown_timeout(LISTENER_STOP_SECONDS)
+        .disable_signals()
+        .listen("public", listener, move || {
+            // On each thread.
+            let (gateway, bell, stopping) = (gateway.clone(), Data::from(Bell::hang()), stopping.clone());
+            let application = move || {
+                let app = App::new()
+                    .app_data(gateway.clone())
+                    .app_data(bell.clone())
+                    .configure(|app| routes::public(app, with_echo))
+                    .wrap(from_fn(identify));
+                // What it says of the server's address is not asked for.
+                map_config(app.into_factory(), |()| AppConfig::default())
+            };
+            HttpService::build()
+                // Idle connections end at once when the server stops.
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .on_connect_ext(move |connection, _| limit_stalled_writes(connection, write_limit))
+                // Entries are small and far apart: each goes out by itself, not when the one before has been
+                // acknowledged.
+                .tcp_nodelay(true)
+                // What has been answered ends at once instead of lingering.
+                .client_disconnect_timeout(Duration::ZERO)
+                .upgrade(upgrades(application()))
+                .finish(application())
+                .tcp()
+        })?;
     Ok(server.run())
 }
 
@@ -200,7 +229,10 @@ impl Application {
         // What was acked until the last session ended; those who acked it are not to be pushed to.
         gateway.acks.flush_by(Instant::now() + ACKS_LIMIT).await;
         gateway.registry.retire();
-        if timeout(FAREWELL, keeper).await.is_err() {
+        gateway.sockets.close();
+        let (left, _said) =
+            tokio::join!(timeout(FAREWELL, keeper), timeout(GOODBYE_LIMIT, gateway.sockets.wait()));
+        if left.is_err() {
             warn!("the registry was not left in time");
         }
         for handle in &handles {

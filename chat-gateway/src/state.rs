@@ -8,6 +8,7 @@ use shared_runtime::registry::SessionRegistry;
 use shared_runtime::tokens::TokenVerifier;
 use shared_types::GatewayId;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::acks::Acks;
 use crate::auth::AllowedOrigins;
@@ -33,6 +34,8 @@ pub(crate) struct Gateway {
     pub(crate) allowed_origins: AllowedOrigins,
     pub(crate) socket_limits: SocketLimits,
     pub(crate) mailbox_frames: usize,
+    /// Every WebSocket until it has said goodbye: the HTTP server knows nothing of them.
+    pub(crate) sockets: TaskTracker,
     pub(crate) draining: Draining,
     /// Cancelled by SIGTERM and by `POST /drain`; the drain waits for it.
     pub(crate) drain_requested: CancellationToken,

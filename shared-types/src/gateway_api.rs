@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::UserId;
+use crate::{UserId, UserIdRef};
 
 /// Path of the call on the gateway's internal listener.
 pub const DELIVER_PATH: &str = "/ws/send/message";
@@ -13,19 +13,24 @@ pub const DELIVER_PATH: &str = "/ws/send/message";
 pub const MAX_DELIVER_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Whatever waits for this gateway: any number of channels and users, oldest first.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+///
+/// All that is in it lies in the body that it was read from: a request may name thousands of recipients.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DeliverRequest {
-    pub deliveries: Vec<Delivery>,
+pub struct DeliverRequest<'a> {
+    #[serde(borrow)]
+    pub deliveries: Vec<Delivery<'a>>,
 }
 
 /// One entry and those of its recipients who are thought to be here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Delivery {
-    pub recipients: Vec<UserId>,
+pub struct Delivery<'a> {
+    #[serde(borrow)]
+    pub recipients: Vec<UserIdRef<'a>>,
     /// The entry as the api-server serialised it; passed on byte for byte.
-    pub entry: Box<RawValue>,
+    #[serde(borrow)]
+    pub entry: &'a RawValue,
 }
 
 /// Who has no foreground session here, and who has one that has still to say that it got the entry.

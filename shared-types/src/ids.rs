@@ -1,10 +1,11 @@
 //! Identifiers. Each is parsed once; a value that exists is valid.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -30,14 +31,18 @@ macro_rules! string_id {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            fn is_valid(raw: &str) -> bool {
+                let is_valid: fn(&str) -> bool = $is_valid;
+                is_valid(raw)
+            }
         }
 
         impl FromStr for $name {
             type Err = InvalidId;
 
             fn from_str(raw: &str) -> Result<Self, InvalidId> {
-                let is_valid: fn(&str) -> bool = $is_valid;
-                if is_valid(raw) { Ok(Self(raw.into())) } else { Err(InvalidId(Self::RULE)) }
+                if Self::is_valid(raw) { Ok(Self(raw.into())) } else { Err(InvalidId(Self::RULE)) }
             }
         }
 
@@ -88,6 +93,57 @@ string_id!(
     |raw| (1..=64).contains(&raw.len())
         && raw.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:@|".contains(&b))
 );
+
+/// A [`UserId`] that is looked at and not kept: borrowed from the JSON that it stands in, unless that has escapes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserIdRef<'a>(Cow<'a, str>);
+
+impl UserIdRef<'_> {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a> From<&'a UserId> for UserIdRef<'a> {
+    fn from(user_id: &'a UserId) -> Self {
+        Self(Cow::Borrowed(user_id.as_str()))
+    }
+}
+
+impl From<&UserIdRef<'_>> for UserId {
+    fn from(user_id: &UserIdRef<'_>) -> Self {
+        Self((&*user_id.0).into())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for UserIdRef<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyString;
+
+        impl<'de> Visitor<'de> for AnyString {
+            type Value = Cow<'de, str>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, raw: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(raw))
+            }
+
+            fn visit_str<E>(self, raw: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(raw.to_owned()))
+            }
+        }
+
+        let raw = deserializer.deserialize_str(AnyString)?;
+        if UserId::is_valid(&raw) {
+            Ok(Self(raw))
+        } else {
+            Err(serde::de::Error::custom(InvalidId(UserId::RULE)))
+        }
+    }
+}
 
 string_id!(
     /// The sender's own name for a message; sending it again makes no second message.
@@ -173,6 +229,17 @@ mod tests {
         }
         for bad in ["", " ", "a b", "ä", "a/b", "a\n", &"u".repeat(65)] {
             assert!(bad.parse::<UserId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_is_borrowed_from_its_json_unless_it_has_escapes() {
+        let json = r#"["alice","\u0061lice"]"#;
+        let [plain, escaped] = serde_json::from_str::<[UserIdRef<'_>; 2]>(json).unwrap();
+        assert!(matches!(plain.0, Cow::Borrowed(_)));
+        assert_eq!((plain.as_str(), escaped.as_str()), ("alice", "alice"));
+        for wrong in ["\"a b\"", "\"\"", "7"] {
+            assert!(serde_json::from_str::<UserIdRef<'_>>(wrong).is_err(), "{wrong}");
         }
     }
 

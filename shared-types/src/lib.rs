@@ -13,6 +13,8 @@ pub mod timestamp;
 
 pub use claims::Claims;
 pub use entry::{Entry, EntryBody};
-pub use ids::{ChannelId, ClientMessageId, DeviceId, EntryId, GatewayId, InvalidId, Seq, SessionId, UserId};
+pub use ids::{
+    ChannelId, ClientMessageId, DeviceId, EntryId, GatewayId, InvalidId, Seq, SessionId, UserId, UserIdRef,
+};
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use timestamp::Timestamp;

@@ -17,6 +17,7 @@ mod fcm;
 mod gateway_acks;
 mod gateway_death;
 mod gateway_internal;
+mod handshake;
 mod idempotency;
 mod internal_calls;
 mod key_sets;

@@ -75,6 +75,11 @@ pub struct RawSocket {
 impl RawSocket {
     /// Upgrades with a bearer token; panics when refused.
     pub async fn connect(url: &str, token: &str) -> Self {
+        Self::connect_and_send(url, token, &[]).await
+    }
+
+    /// As [`RawSocket::connect`], and sends these bytes in the same packet, before it is let in.
+    pub async fn connect_and_send(url: &str, token: &str, behind: &[u8]) -> Self {
         let uri: Uri = url.parse().unwrap_or_else(|e| panic!("{url}: {e}"));
         let mut socket = Self { stream: BufReader::new(open(&uri, None).await) };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -83,7 +88,7 @@ impl RawSocket {
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\nAuthorization: Bearer {token}\r\n\r\n"
         );
-        socket.write(request.as_bytes()).await;
+        socket.write(&[request.as_bytes(), behind].concat()).await;
         let head = socket.read_head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "refused: {head}");
         assert!(head.contains(ACCEPT), "the server did not prove that it speaks WebSocket: {head}");

@@ -1,6 +1,7 @@
 //! `GET /ws`: a client becomes a session.
 
-use actix_web::web::{Data, Payload};
+use actix_web::rt::spawn;
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use shared_runtime::rejection::Rejection;
 use shared_types::{ProblemCode, close_code};
@@ -8,17 +9,19 @@ use tracing::debug;
 
 use crate::auth::{COME_AGAIN, authenticate};
 use crate::metrics::ConnectOutcome;
+use crate::session::bell::Bell;
 use crate::session::hub::{Refused, Session};
 use crate::session::run::run;
 use crate::session::socket::{Ending, Socket};
 use crate::state::Gateway;
+use crate::upgrade::Handshake;
 
 pub(crate) async fn connect(
     gateway: Data<Gateway>,
+    bell: Data<Bell>,
     request: HttpRequest,
-    payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let outcome = upgrade(&gateway, &request, payload).await;
+    let outcome = upgrade(&gateway, &bell, &request).await;
     gateway.metrics.connected(match &outcome {
         Ok((_, outcome)) => *outcome,
         Err(error) => outcome_of(&gateway, error),
@@ -28,11 +31,11 @@ pub(crate) async fn connect(
 
 async fn upgrade(
     gateway: &Data<Gateway>,
+    bell: &Data<Bell>,
     request: &HttpRequest,
-    payload: Payload,
 ) -> Result<(HttpResponse, ConnectOutcome), actix_web::Error> {
     // First of all, so that a request that cannot become a session does not use up its ticket.
-    actix_http::ws::verify_handshake(request.head())?;
+    let handshake = Handshake::of(request)?;
     gateway.allowed_origins.admit(request)?;
     if gateway.draining.is_draining() {
         return Err(Rejection::overloaded(COME_AGAIN).into());
@@ -40,14 +43,18 @@ async fn upgrade(
     let identity = authenticate(gateway, request).await?;
 
     // In the hub before the claim: from the moment that others may look here, there is something to find.
-    let session = Session::new(gateway.mailbox_frames);
+    let session = Session::new(gateway.mailbox_frames, bell.clone().into_inner());
     let membership = match gateway.registry.join(identity.user_id.clone(), session) {
         Ok(membership) => membership,
         Err(Refused::Full) => return Err(Rejection::overloaded(COME_AGAIN).into()),
         Err(Refused::TooManyOfThisUser) => {
-            let (response, socket) = Socket::upgrade(request, payload, gateway.socket_limits).await?;
-            actix_web::rt::spawn(socket.close(Ending::Ours(close_code::TOO_MANY_SESSIONS)));
-            return Ok((response, ConnectOutcome::TooManySessions));
+            let gateway = gateway.clone();
+            let answer = handshake.accept(request, move |connection| {
+                let socket = Socket::open(connection, &[], gateway.socket_limits);
+                let closing = socket.close(Ending::Ours(close_code::TOO_MANY_SESSIONS));
+                spawn(gateway.sockets.track_future(closing));
+            });
+            return Ok((answer, ConnectOutcome::TooManySessions));
         }
     };
     // A session that nobody can find would look alive and miss its entries, so without a claim there is none: the
@@ -62,10 +69,13 @@ async fn upgrade(
         return Err(Rejection::overloaded(COME_AGAIN).into());
     }
 
-    let (response, socket) = Socket::upgrade(request, payload, gateway.socket_limits).await?;
     debug!(session_id = %membership.session().id, user_id = %identity.user_id, "session begins");
-    actix_web::rt::spawn(run(gateway.clone(), identity, membership, socket));
-    Ok((response, ConnectOutcome::Ready))
+    let gateway = gateway.clone();
+    let answer = handshake.accept(request, move |connection| {
+        let sockets = gateway.sockets.clone();
+        spawn(sockets.track_future(run(gateway, identity, membership, connection)));
+    });
+    Ok((answer, ConnectOutcome::Ready))
 }
 
 fn outcome_of(gateway: &Gateway, error: &actix_web::Error) -> ConnectOutcome {

@@ -10,7 +10,7 @@ use shared_runtime::rejection::Rejection;
 use shared_types::gateway_api::{
     DeliverRequest, DeliverResponse, Delivery, MAX_DELIVER_BODY_BYTES, Recipients,
 };
-use shared_types::{ProblemCode, UserId};
+use shared_types::{ProblemCode, UserId, UserIdRef};
 use tokio::time::{Instant, timeout};
 
 use crate::session::frame::Frame;
@@ -22,7 +22,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 const RECIPIENTS_PER_TURN: usize = 1024;
 
 /// Recipients and what they all get.
-type Shared = (Vec<UserId>, Arc<Frame>);
+type Shared<'a> = (Vec<UserIdRef<'a>>, Arc<Frame>);
 
 pub(crate) async fn deliver(
     gateway: Data<Gateway>,
@@ -66,14 +66,15 @@ async fn read(payload: Payload) -> Result<Bytes, Rejection> {
 }
 
 /// All of it or nothing: each entry is the api-server's own bytes, shared by every mailbox that they go to.
-fn parse(body: &[u8]) -> Result<Vec<Shared>, Rejection> {
-    let request: DeliverRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
-        Category::Data => Rejection::new(ProblemCode::InvalidRequest, error.to_string()),
-        Category::Syntax | Category::Eof | Category::Io => {
-            Rejection::new(ProblemCode::MalformedJson, error.to_string())
-        }
-    })?;
-    let delivery = |(index, delivery): (usize, Delivery)| match Frame::from_api(delivery.entry.into()) {
+fn parse<'a>(body: &'a [u8]) -> Result<Vec<Shared<'a>>, Rejection> {
+    let request: DeliverRequest<'a> =
+        serde_json::from_slice(body).map_err(|error| match error.classify() {
+            Category::Data => Rejection::new(ProblemCode::InvalidRequest, error.to_string()),
+            Category::Syntax | Category::Eof | Category::Io => {
+                Rejection::new(ProblemCode::MalformedJson, error.to_string())
+            }
+        })?;
+    let delivery = |(index, delivery): (usize, Delivery<'a>)| match Frame::from_api(delivery.entry.get()) {
         Ok(frame) => Ok((delivery.recipients, Arc::new(frame))),
         Err(rule) => Err(Rejection::invalid_field(format!("deliveries[{index}].entry"), rule)),
     };

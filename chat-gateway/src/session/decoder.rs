@@ -94,7 +94,7 @@ impl Decoder {
     }
 
     /// The next message, if `input` completes one. Takes what it uses; `None` means that all of it was used.
-    pub(crate) fn decode(&mut self, input: &mut Bytes) -> Result<Option<Incoming>, Fault> {
+    pub(crate) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, Fault> {
         loop {
             let mut frame = match self.frame.take() {
                 Some(frame) => frame,
@@ -114,7 +114,7 @@ impl Decoder {
         }
     }
 
-    fn read_header(&mut self, input: &mut Bytes) -> Result<Option<Frame>, Fault> {
+    fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, Fault> {
         loop {
             let needed = self.header_size()?;
             if self.header_bytes == needed {
@@ -189,14 +189,15 @@ impl Decoder {
         Ok(Frame { opcode, is_final: first & 0x80 != 0, mask, mask_offset: 0, remaining })
     }
 
-    fn read_payload(&mut self, frame: &mut Frame, input: &mut Bytes) -> Result<(), Fault> {
-        let chunk = input.split_to(frame.remaining.min(input.len()));
+    fn read_payload(&mut self, frame: &mut Frame, input: &mut &[u8]) -> Result<(), Fault> {
+        let (chunk, rest) = input.split_at(frame.remaining.min(input.len()));
+        *input = rest;
         let target = match (&mut self.message, frame.opcode) {
             (Some(message), Opcode::Data) => &mut message.payload,
             _ => &mut self.control,
         };
         let start = target.len();
-        target.extend_from_slice(&chunk);
+        target.extend_from_slice(chunk);
         let mut mask = frame.mask;
         mask.rotate_left(frame.mask_offset);
         unmask(&mut target[start..], mask);
@@ -311,8 +312,7 @@ mod tests {
         let mut verdicts = [1, 3, 7, usize::MAX].map(|step| {
             let mut decoder = Decoder::new(limit);
             let mut out = Vec::new();
-            for chunk in bytes.chunks(step.min(bytes.len().max(1))) {
-                let mut chunk = Bytes::copy_from_slice(chunk);
+            for mut chunk in bytes.chunks(step.min(bytes.len().max(1))) {
                 while let Some(incoming) = decoder.decode(&mut chunk)? {
                     out.push(incoming);
                 }

@@ -1,9 +1,12 @@
-//! What is written to clients: one text, shared by every session that gets it.
+//! What is written to clients: the bytes of one frame, shared by every session that gets it.
 
-use bytestring::ByteString;
+use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use shared_types::frames::ServerFrame;
 use shared_types::{ChannelId, Seq, UserId};
+
+use super::wire::{self, Opcode};
 
 /// Where an entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,59 +21,68 @@ pub(crate) struct Position {
 pub(crate) struct Frame {
     /// `None`: ephemeral, or a frame of the gateway's own. Nobody misses it.
     pub(crate) position: Option<Position>,
-    pub(crate) text: ByteString,
+    tells_of_joining: bool,
+    /// Header and all, so that it is put together once and not for each who gets it.
+    wire: Bytes,
 }
 
 /// The fields of an entry that a gateway looks at.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Head {
+struct Head<'a> {
     channel_id: Option<ChannelId>,
     seq: Option<Seq>,
+    #[serde(borrow)]
+    r#type: Option<&'a RawValue>,
 }
 
 /// What a gateway looks at of an entry that may be a joining.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Joining {
-    r#type: String,
     user_ids: Vec<UserId>,
 }
 
 impl Frame {
     /// From an object as an api-server wrote it. The error names the rule that it breaks.
-    pub(crate) fn from_api(json: Box<str>) -> Result<Self, &'static str> {
+    pub(crate) fn from_api(json: &str) -> Result<Self, &'static str> {
         if !json.starts_with('{') {
             return Err("must be an object");
         }
-        let head: Head = serde_json::from_str(&json)
+        let head: Head<'_> = serde_json::from_str(json)
             .map_err(|_| "must have a UUID and a number as channelId and seq, if any")?;
         let position = match (head.channel_id, head.seq) {
             (_, None) => None,
             (Some(channel_id), Some(seq)) if seq >= 1 => Some(Position { channel_id, seq }),
             (_, Some(_)) => return Err("with a seq must have a channelId, and a seq of at least 1"),
         };
-        Ok(Self { position, text: String::from(json).into() })
+        let tells_of_joining = head.r#type.is_some_and(|word| word.get() == "\"memberJoined\"");
+        Ok(Self { position, tells_of_joining, wire: wire::encode(Opcode::Text, json.as_bytes()) })
     }
 
     /// Whether this entry says that the user has joined the channel.
     pub(crate) fn tells_of_joining(&self, user_id: &UserId) -> bool {
-        // As a rule the word is not there, and nothing is parsed.
-        self.text.contains("\"memberJoined\"")
-            && serde_json::from_str::<Joining>(&self.text)
-                .is_ok_and(|entry| entry.r#type == "memberJoined" && entry.user_ids.contains(user_id))
+        // As a rule it tells of nobody's, and nothing is parsed.
+        self.tells_of_joining
+            && serde_json::from_slice::<Joining>(wire::payload(&self.wire))
+                .is_ok_and(|entry| entry.user_ids.contains(user_id))
     }
 
     /// The gateway's own words.
     pub(crate) fn of(frame: &ServerFrame) -> Self {
-        Self { position: None, text: text(frame) }
+        Self { position: None, tells_of_joining: false, wire: wire_of(frame) }
+    }
+
+    /// As it goes out.
+    pub(crate) fn wire(&self) -> &Bytes {
+        &self.wire
     }
 }
 
-/// A frame as it goes out.
-pub(crate) fn text(frame: &ServerFrame) -> ByteString {
+/// A frame of the gateway's own as it goes out.
+pub(crate) fn wire_of(frame: &ServerFrame) -> Bytes {
     // Strings, numbers and maps by id only: writing them cannot fail.
-    serde_json::to_string(frame).unwrap_or_default().into()
+    wire::encode(Opcode::Text, &serde_json::to_vec(frame).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -79,11 +91,12 @@ mod tests {
 
     #[test]
     fn an_entry_has_a_position_and_an_ephemeral_frame_none() {
-        let frame = |json: &str| Frame::from_api(json.into());
+        let frame = Frame::from_api;
         let channel_id: ChannelId = "0199aaaa-0000-7000-8000-000000000000".parse().unwrap();
-        let entry =
-            frame(r#"{"seq":7,"more":[1],"channelId":"0199aaaa-0000-7000-8000-000000000000"}"#).unwrap();
+        let json = r#"{"seq":7,"more":[1],"channelId":"0199aaaa-0000-7000-8000-000000000000"}"#;
+        let entry = frame(json).unwrap();
         assert_eq!(entry.position, Some(Position { channel_id, seq: 7 }));
+        assert_eq!(entry.wire()[..], [&[0x81, json.len() as u8], json.as_bytes()].concat());
         assert_eq!(frame(r#"{"type":"typing"}"#).unwrap().position, None);
         let with_channel = r#"{"type":"typing","channelId":"0199aaaa-0000-7000-8000-000000000000"}"#;
         assert_eq!(frame(with_channel).unwrap().position, None);
@@ -100,11 +113,13 @@ mod tests {
 
     #[test]
     fn only_an_entry_that_names_the_user_as_joined_tells_of_their_joining() {
-        let tells = |json: &str| {
-            let frame = Frame { position: None, text: json.into() };
-            frame.tells_of_joining(&"alice".parse().unwrap())
-        };
-        assert!(tells(r#"{"type":"memberJoined","seq":7,"userIds":["bob","alice"]}"#));
+        let tells = |json: &str| Frame::from_api(json).unwrap().tells_of_joining(&"alice".parse().unwrap());
+        let long = format!(
+            r#"{{"seq":7,"channelId":"0199aaaa-0000-7000-8000-000000000000","type":"memberJoined","by":"{}","userIds":["alice"]}}"#,
+            "x".repeat(70_000)
+        );
+        assert!(tells(r#"{"type":"memberJoined","userIds":["bob","alice"]}"#));
+        assert!(tells(&long));
         for other in [
             r#"{"type":"memberJoined","userIds":["bob"]}"#,
             r#"{"type":"memberLeft","userIds":["alice"]}"#,

@@ -1,12 +1,14 @@
 //! Who is here: user → sessions.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared_types::{SessionId, UserId};
+use shared_types::{SessionId, UserId, UserIdRef};
 
+use super::bell::Bell;
 use super::frame::Frame;
 use super::mailbox::{Mailbox, Posted};
 
@@ -26,10 +28,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(mailbox_frames: usize) -> Self {
+    /// Its task will run on the bell's thread.
+    pub(crate) fn new(mailbox_frames: usize, bell: Arc<Bell>) -> Self {
         Self {
             id: SessionId::generate(),
-            mailbox: Mailbox::new(mailbox_frames),
+            mailbox: Mailbox::new(mailbox_frames, bell),
             is_background: AtomicBool::new(false),
             has_acked: AtomicBool::new(false),
         }
@@ -66,7 +69,20 @@ pub(crate) struct Delivered {
     pub(crate) overflows: u64,
 }
 
-type Shard = HashMap<UserId, Vec<Arc<Session>>>;
+type Shard = HashMap<UserId, OfUser>;
+
+/// A user's sessions. Nearly always there is one, and it is found without another step.
+#[derive(Debug)]
+struct OfUser {
+    first: Arc<Session>,
+    others: Vec<Arc<Session>>,
+}
+
+impl OfUser {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
 
 /// Every session of this process.
 #[derive(Debug)]
@@ -96,40 +112,48 @@ impl Hub {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Full);
         }
-        let mut shard = self.shard(user_id);
-        let of_user = shard.entry(user_id.clone()).or_insert_with(|| Vec::with_capacity(1));
-        if of_user.len() >= self.max_sessions_per_user {
-            self.sessions.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refused::TooManyOfThisUser);
+        match self.shard(user_id.as_str()).entry(user_id.clone()) {
+            Entry::Vacant(nobody) => {
+                nobody.insert(OfUser { first: session, others: Vec::new() });
+            }
+            Entry::Occupied(mut of_user) if of_user.get().others.len() + 1 < self.max_sessions_per_user => {
+                of_user.get_mut().others.push(session);
+            }
+            Entry::Occupied(_) => {
+                self.sessions.fetch_sub(1, Ordering::Relaxed);
+                return Err(Refused::TooManyOfThisUser);
+            }
         }
-        of_user.push(session);
         Ok(())
     }
 
     /// Removes exactly this session. Says whether it was the user's last: looked up and removed under one lock.
     pub(crate) fn remove(&self, user_id: &UserId, session_id: SessionId) -> bool {
-        let mut shard = self.shard(user_id);
+        let mut shard = self.shard(user_id.as_str());
         let Some(of_user) = shard.get_mut(user_id) else { return false };
-        let Some(position) = of_user.iter().position(|session| session.id == session_id) else {
+        let mut was_last = false;
+        if let Some(position) = of_user.others.iter().position(|session| session.id == session_id) {
+            of_user.others.swap_remove(position);
+        } else if of_user.first.id != session_id {
             return false;
-        };
-        of_user.swap_remove(position);
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
-        let was_last = of_user.is_empty();
-        if was_last {
+        } else if let Some(other) = of_user.others.pop() {
+            of_user.first = other;
+        } else {
             shard.remove(user_id);
+            was_last = true;
         }
+        self.sessions.fetch_sub(1, Ordering::Relaxed);
         was_last
     }
 
     /// Puts the frame into the mailbox of every session of every recipient. Never waits. Nobody is absent for an
     /// ephemeral frame.
-    pub(crate) fn deliver(&self, recipients: &[UserId], frame: &Arc<Frame>) -> Delivered {
+    pub(crate) fn deliver(&self, recipients: &[UserIdRef<'_>], frame: &Arc<Frame>) -> Delivered {
         let mut delivered = Delivered::default();
         for user_id in recipients {
             let (mut is_present, mut all_ack) = (false, true);
-            if let Some(of_user) = self.shard(user_id).get(user_id) {
-                for session in of_user {
+            if let Some(of_user) = self.shard(user_id.as_str()).get(user_id.as_str()) {
+                for session in of_user.iter() {
                     match session.mailbox.post(frame.clone()) {
                         Posted::Accepted => {
                             delivered.frames += 1;
@@ -145,15 +169,15 @@ impl Hub {
             }
             match (frame.position, is_present, all_ack) {
                 (None, ..) | (Some(_), true, false) => {}
-                (Some(_), true, true) => delivered.awaiting_ack.push(user_id.clone()),
-                (Some(_), false, _) => delivered.absent.push(user_id.clone()),
+                (Some(_), true, true) => delivered.awaiting_ack.push(user_id.into()),
+                (Some(_), false, _) => delivered.absent.push(user_id.into()),
             }
         }
         delivered
     }
 
     pub(crate) fn has(&self, user_id: &UserId) -> bool {
-        self.shard(user_id).contains_key(user_id)
+        self.shard(user_id.as_str()).contains_key(user_id)
     }
 
     pub(crate) fn session_count(&self) -> usize {
@@ -173,11 +197,11 @@ impl Hub {
     pub(crate) fn sessions(&self) -> Vec<Arc<Session>> {
         self.shards
             .iter()
-            .flat_map(|shard| lock(shard).values().flatten().cloned().collect::<Vec<_>>())
+            .flat_map(|shard| lock(shard).values().flat_map(OfUser::iter).cloned().collect::<Vec<_>>())
             .collect()
     }
 
-    fn shard(&self, user_id: &UserId) -> MutexGuard<'_, Shard> {
+    fn shard(&self, user_id: &str) -> MutexGuard<'_, Shard> {
         // The upper bits: the map inside the shard uses a hasher of its own.
         let index = (self.hasher.hash_one(user_id) >> 32) as usize % self.shards.len();
         lock(&self.shards[index])
@@ -197,8 +221,12 @@ mod tests {
         name.parse().unwrap()
     }
 
+    fn deliver(hub: &Hub, recipients: &[UserId], frame: &Arc<Frame>) -> Delivered {
+        hub.deliver(&recipients.iter().map(UserIdRef::from).collect::<Vec<_>>(), frame)
+    }
+
     fn session() -> Arc<Session> {
-        Arc::new(Session::new(1))
+        Arc::new(Session::new(1, Arc::default()))
     }
 
     #[test]
@@ -227,7 +255,7 @@ mod tests {
 
     fn entry() -> Arc<Frame> {
         let json = r#"{"channelId":"0199aaaa-0000-7000-8000-000000000000","seq":1}"#;
-        Arc::new(Frame::from_api(json.into()).unwrap())
+        Arc::new(Frame::from_api(json).unwrap())
     }
 
     #[test]
@@ -240,7 +268,7 @@ mod tests {
             hub.insert(&user(name), session.clone()).unwrap();
         }
         let recipients = ["online", "asleep", "full", "nobody"].map(user);
-        let delivered = hub.deliver(&recipients, &entry());
+        let delivered = deliver(&hub, &recipients, &entry());
         assert_eq!(delivered.absent, ["asleep", "full", "nobody"].map(user));
         assert_eq!((delivered.frames, delivered.overflows), (2, 1));
     }
@@ -257,7 +285,7 @@ mod tests {
         let second = session();
         second.set_acked();
         hub.insert(&user("some"), second).unwrap();
-        let delivered = hub.deliver(&["all", "some", "none"].map(user), &entry());
+        let delivered = deliver(&hub, &["all", "some", "none"].map(user), &entry());
         assert_eq!(delivered.awaiting_ack, [user("all")]);
         assert_eq!(delivered.absent, [user("none")]);
     }
@@ -265,8 +293,8 @@ mod tests {
     #[test]
     fn nobody_is_absent_for_an_ephemeral_frame() {
         let hub = Hub::new(10, 10);
-        let typing = Arc::new(Frame::from_api("{}".into()).unwrap());
-        let delivered = hub.deliver(&[user("nobody")], &typing);
+        let typing = Arc::new(Frame::from_api("{}").unwrap());
+        let delivered = deliver(&hub, &[user("nobody")], &typing);
         assert!(delivered.absent.is_empty() && delivered.awaiting_ack.is_empty());
     }
 }

@@ -6,16 +6,22 @@ use std::task::{Context, Poll, Waker};
 
 use shared_types::close_code;
 
+use super::bell::Bell;
 use super::frame::Frame;
 
+/// The session takes this many frames at a time: enough to make the lock cheap, and no more in its hands than go out
+/// in a few writes. So many more than the mailbox holds may wait.
+const TAKEN_FRAMES: usize = 128;
 /// A mailbox that has emptied keeps room for this many frames; a burst's memory goes back.
 const KEPT_FRAMES: usize = 8;
 
 /// Filled by any thread, emptied by the session's task.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    // A plain mutex: held for a push or a pop, never across a wait, so it is as good as free.
+    // A plain mutex: held for a push or a few pops, never across a wait, so it is as good as free.
     inner: Mutex<Inner>,
+    /// Of the thread that the session's task runs on.
+    bell: Arc<Bell>,
 }
 
 #[derive(Debug)]
@@ -62,8 +68,9 @@ pub(crate) enum Wants {
 }
 
 impl Mailbox {
-    pub(crate) fn new(max_frames: usize) -> Self {
+    pub(crate) fn new(max_frames: usize, bell: Arc<Bell>) -> Self {
         Self {
+            bell,
             inner: Mutex::new(Inner {
                 frames: VecDeque::new(),
                 max_frames,
@@ -94,7 +101,7 @@ impl Mailbox {
             inner.closing = Some(close_code::TOO_SLOW);
             Posted::Overflowed
         };
-        inner.wake();
+        self.wake(inner);
         posted
     }
 
@@ -103,7 +110,7 @@ impl Mailbox {
         let mut inner = self.lock();
         if inner.closing.is_none() {
             inner.notice = Some(frame);
-            inner.wake();
+            self.wake(inner);
         }
     }
 
@@ -111,7 +118,7 @@ impl Mailbox {
     pub(crate) fn catch_up(&self) {
         let mut inner = self.lock();
         inner.has_to_catch_up = true;
-        inner.wake();
+        self.wake(inner);
     }
 
     /// Takes nothing more in; what waits is written first.
@@ -119,12 +126,18 @@ impl Mailbox {
         let mut inner = self.lock();
         if inner.closing.is_none() {
             inner.closing = Some(code);
-            inner.wake();
+            self.wake(inner);
         }
     }
 
-    /// What to do next, if there is something that can be done; else the task is woken when there is.
-    pub(crate) fn poll_next(&self, cx: &Context<'_>, wants: Wants) -> Poll<Next> {
+    /// What to do next, if there is something that can be done; else the task is woken when there is. Frames that can
+    /// be written right after it come along in `taken`.
+    pub(crate) fn poll_next(
+        &self,
+        cx: &Context<'_>,
+        wants: Wants,
+        taken: &mut VecDeque<Arc<Frame>>,
+    ) -> Poll<Next> {
         let mut inner = self.lock();
         if wants != Wants::End
             && let Some(notice) = inner.notice.take()
@@ -137,6 +150,10 @@ impl Mailbox {
         if wants == Wants::Anything
             && let Some(frame) = inner.frames.pop_front()
         {
+            if !inner.frames.is_empty() {
+                let more = inner.frames.len().min(TAKEN_FRAMES);
+                taken.extend(inner.frames.drain(..more));
+            }
             if inner.frames.is_empty() {
                 inner.frames.shrink_to(KEPT_FRAMES);
             }
@@ -153,40 +170,45 @@ impl Mailbox {
         Poll::Pending
     }
 
+    fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        let sleeper = inner.waker.take();
+        drop(inner);
+        if let Some(sleeper) = sleeper {
+            self.bell.ring(sleeper);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here panics half-way, so a poisoned mailbox is a whole one.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use shared_types::ChannelId;
-
     use super::*;
-    use crate::session::frame::Position;
 
-    const CHANNEL: &str = "0199aaaa-0000-7000-8000-000000000000";
-
-    fn poll(mailbox: &Mailbox, wants: Wants) -> Poll<Next> {
-        mailbox.poll_next(&Context::from_waker(Waker::noop()), wants)
+    fn mailbox(max_frames: usize) -> Mailbox {
+        Mailbox::new(max_frames, Arc::default())
     }
 
-    fn ephemeral(text: &'static str) -> Arc<Frame> {
-        Arc::new(Frame { position: None, text: text.into() })
+    fn poll(mailbox: &Mailbox, wants: Wants) -> Poll<Next> {
+        let mut taken = VecDeque::new();
+        let next = mailbox.poll_next(&Context::from_waker(Waker::noop()), wants, &mut taken);
+        // As if it had not been taken yet.
+        for frame in taken.into_iter().rev() {
+            mailbox.lock().frames.push_front(frame);
+        }
+        next
+    }
+
+    fn ephemeral(word: &str) -> Arc<Frame> {
+        Arc::new(Frame::from_api(&format!(r#"{{"type":"{word}"}}"#)).unwrap())
     }
 
     fn entry(seq: i64) -> Arc<Frame> {
-        let position = Position { channel_id: CHANNEL.parse::<ChannelId>().unwrap(), seq };
-        Arc::new(Frame { position: Some(position), text: seq.to_string().into() })
+        let json = format!(r#"{{"channelId":"0199aaaa-0000-7000-8000-000000000000","seq":{seq}}}"#);
+        Arc::new(Frame::from_api(&json).unwrap())
     }
 
     fn write(frame: Arc<Frame>) -> Poll<Next> {
@@ -195,7 +217,7 @@ mod tests {
 
     #[test]
     fn frames_come_out_in_order_and_before_the_close() {
-        let mailbox = Mailbox::new(3);
+        let mailbox = mailbox(3);
         assert_eq!(mailbox.post(entry(1)), Posted::Accepted);
         assert_eq!(mailbox.post(entry(2)), Posted::Accepted);
         mailbox.close(1012);
@@ -207,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_frame_too_many_closes_the_session_even_when_nothing_can_be_written() {
-        let mailbox = Mailbox::new(1);
+        let mailbox = mailbox(1);
         assert_eq!(mailbox.post(entry(1)), Posted::Accepted);
         assert_eq!(poll(&mailbox, Wants::End), Poll::Pending);
         assert_eq!(mailbox.post(entry(2)), Posted::Overflowed);
@@ -217,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_ephemeral_frame_is_dropped_while_more_than_half_of_the_room_is_taken() {
-        let mailbox = Mailbox::new(4);
+        let mailbox = mailbox(4);
         for seq in 1..=2 {
             mailbox.post(entry(seq));
         }
@@ -228,7 +250,7 @@ mod tests {
 
     #[test]
     fn while_frames_have_to_wait_notices_and_the_end_do_not() {
-        let mailbox = Mailbox::new(4);
+        let mailbox = mailbox(4);
         mailbox.post(entry(1));
         assert_eq!(poll(&mailbox, Wants::NoticeOrEnd), Poll::Pending);
         mailbox.notify(ephemeral("draining"));
@@ -236,5 +258,23 @@ mod tests {
         mailbox.close(1012);
         assert_eq!(poll(&mailbox, Wants::NoticeOrEnd), Poll::Ready(Next::Close(1012)));
         assert_eq!(poll(&mailbox, Wants::Anything), write(entry(1)));
+    }
+
+    #[test]
+    fn what_waits_is_taken_together_up_to_a_limit() {
+        let mailbox = mailbox(1_000);
+        let taken_of = |wants| {
+            let mut taken = VecDeque::new();
+            let next = mailbox.poll_next(&Context::from_waker(Waker::noop()), wants, &mut taken);
+            (next, Vec::from(taken))
+        };
+        for seq in 1..=200 {
+            mailbox.post(entry(seq));
+        }
+        mailbox.close(1012);
+        assert_eq!(taken_of(Wants::End), (Poll::Pending, Vec::new()));
+        assert_eq!(taken_of(Wants::Anything), (write(entry(1)), (2..=129).map(entry).collect()));
+        assert_eq!(taken_of(Wants::Anything), (write(entry(130)), (131..=200).map(entry).collect()));
+        assert_eq!(taken_of(Wants::Anything), (Poll::Ready(Next::Close(1012)), Vec::new()));
     }
 }

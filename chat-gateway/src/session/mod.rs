@@ -1,5 +1,6 @@
 //! One WebSocket session: its frames, its mailbox, its life; and the hub that finds them.
 
+pub(crate) mod bell;
 mod channel_hash;
 pub(crate) mod client_frame;
 pub(crate) mod decoder;
@@ -13,3 +14,5 @@ mod outbound;
 mod resume;
 pub(crate) mod run;
 pub(crate) mod socket;
+pub(crate) mod wire;
+mod writer;

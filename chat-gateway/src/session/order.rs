@@ -87,8 +87,8 @@ impl Order {
         }
     }
 
-    /// Takes a frame as it has arrived.
-    pub(crate) fn offer(&mut self, frame: Arc<Frame>, now: Instant) -> Offered {
+    /// Takes a frame as it has arrived. The clock is looked at only if something waits.
+    pub(crate) fn offer(&mut self, frame: Arc<Frame>, now: impl FnOnce() -> Instant) -> Offered {
         let Some(position) = frame.position else { return Offered::Write(frame) };
         match self.written.get_mut(&position.channel_id) {
             Some(written) if position.seq <= written.last => Offered::Duplicate,
@@ -102,7 +102,7 @@ impl Order {
                 self.settle(position.channel_id, now);
                 Offered::Write(frame)
             }
-            _ => self.hold(position.channel_id, frame, now),
+            _ => self.hold(position.channel_id, frame, now()),
         }
     }
 
@@ -143,7 +143,7 @@ impl Order {
             // Nothing lower has come, so nothing lower is on its way: the session begins here.
             let (channel_id, first) = (held.channel_id, seq_of(&held.frames[0]));
             self.written.insert(channel_id, Written { first, last: first - 1 });
-            self.settle(channel_id, now);
+            self.settle(channel_id, || now);
         }
         let held = self.held.iter_mut().find(|held| may_fill && is_due(held))?;
         held.due = None;
@@ -199,7 +199,7 @@ impl Order {
                 self.ready.push_back(frame.clone());
             }
         }
-        self.settle(gap.channel_id, now);
+        self.settle(gap.channel_id, || now);
     }
 
     /// What the client has of a channel.
@@ -213,7 +213,7 @@ impl Order {
         let written = self.written.entry(channel_id).or_insert(Written { first: cursor + 1, last });
         written.first = written.first.min(cursor + 1);
         written.last = written.last.max(last);
-        self.settle(channel_id, now);
+        self.settle(channel_id, || now);
     }
 
     /// Whether the first entry of this channel that comes is its beginning.
@@ -242,7 +242,7 @@ impl Order {
     }
 
     /// Makes ready what was held and has its turn; forgets what has been written.
-    fn settle(&mut self, channel_id: ChannelId, now: Instant) {
+    fn settle(&mut self, channel_id: ChannelId, now: impl FnOnce() -> Instant) {
         let Some(index) = self.held.iter().position(|held| held.channel_id == channel_id) else { return };
         let Some(written) = self.written.get_mut(&channel_id) else { return };
         let held = &mut self.held[index];
@@ -265,7 +265,7 @@ impl Order {
             self.held.shrink_to(0);
         } else if settled > 0 {
             // Another gap: it too gets its time, unless it is being filled.
-            held.due = held.due.map(|_| now + GAP_WAIT);
+            held.due = held.due.map(|_| now() + GAP_WAIT);
         }
     }
 }

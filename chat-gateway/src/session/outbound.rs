@@ -1,6 +1,6 @@
 //! What a session writes next: its mailbox in order, gaps filled, a resume before all that is live.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use super::hub::Session;
 use super::mailbox::{Next, Wants};
 use super::order::{Offered, Order};
 use super::resume::{Progress, Purpose, Resume, Resumed};
+use super::writer::{Outgoing, Step};
 use crate::metrics::{GapOutcome, ResumeOutcome};
 use crate::state::Gateway;
 
@@ -26,18 +27,13 @@ use crate::state::Gateway;
 /// long as a round trip takes in most mobile networks; a client that has nothing to say waits it once.
 const FIRST_FRAME_WAIT: Duration = Duration::from_millis(250);
 
-/// What the session's task does next.
-#[derive(Debug)]
-pub(crate) enum Step {
-    Write(Arc<Frame>),
-    Close(u16),
-}
-
 /// The session's task alone uses it.
 pub(crate) struct Outbound {
     gateway: Data<Gateway>,
     user_id: UserId,
     session: Arc<Session>,
+    /// From the mailbox, to be written next. Nothing is allocated while it is empty.
+    taken: VecDeque<Arc<Frame>>,
     order: Order,
     /// Until then the client's first frame is waited for. `None`: it has come, or need not.
     first_frame_due: Option<Instant>,
@@ -53,7 +49,18 @@ impl Outbound {
         // What is held is as much as may wait in the mailbox: together a client may be this far behind.
         let order = Order::new(gateway.mailbox_frames);
         let first_frame_due = Some(Instant::now() + FIRST_FRAME_WAIT);
-        Self { gateway, user_id, session, order, first_frame_due, resume: None, fill: None, timer: None }
+        let taken = VecDeque::new();
+        Self {
+            gateway,
+            user_id,
+            session,
+            taken,
+            order,
+            first_frame_due,
+            resume: None,
+            fill: None,
+            timer: None,
+        }
     }
 
     /// Live entries wait for the client's first frame no longer.
@@ -99,16 +106,26 @@ impl Outbound {
 
     /// What to write next, or that the session has to end; else the task is woken when there is something. Without
     /// room on the wire only an end is reported.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Step> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Step> {
         loop {
             let is_early = self.first_frame_due.is_some();
-            let wants = match (has_room, is_early || self.resume.is_some() || self.order.has_ready()) {
+            // Between two frames of one channel nothing of it may come, but a notice may.
+            let frames_wait = is_early || self.resume.is_some() || self.order.has_ready();
+            if has_room
+                && !frames_wait
+                && let Some(frame) = self.next_taken()
+            {
+                match self.take(frame) {
+                    Some(step) => return Poll::Ready(step),
+                    None => continue,
+                }
+            }
+            let wants = match (has_room, frames_wait) {
                 (false, _) => Wants::End,
                 (true, true) => Wants::NoticeOrEnd,
                 (true, false) => Wants::Anything,
             };
-            // Between two frames of one channel nothing of it may come, but a notice may.
-            match self.session.mailbox.poll_next(cx, wants) {
+            match self.session.mailbox.poll_next(cx, wants, &mut self.taken) {
                 // The client goes on elsewhere, with what it was sent here.
                 Poll::Ready(Next::Close(_)) if is_early => {
                     self.let_go();
@@ -135,7 +152,7 @@ impl Outbound {
                 continue;
             }
             if let Some(frame) = self.order.pop_ready() {
-                return Poll::Ready(Step::Write(frame));
+                return Poll::Ready(Step::Write(Outgoing::Shared(frame)));
             }
             let went_on = if self.resume.is_some() { self.poll_resume(cx) } else { self.poll_gaps(cx) };
             match went_on {
@@ -148,21 +165,28 @@ impl Outbound {
 
     /// A drain lets a session have what it was sent before; that ends, because filling a gap does.
     fn has_to_finish_first(&self, code: u16) -> bool {
-        let waits = self.order.has_ready() || self.order.is_holding();
+        let waits = !self.taken.is_empty() || self.order.has_ready() || self.order.is_holding();
         code == close_code::RESTART && self.resume.is_none() && waits
     }
 
+    fn next_taken(&mut self) -> Option<Arc<Frame>> {
+        let frame = self.taken.pop_front();
+        if frame.is_none() && self.taken.capacity() > 0 {
+            self.taken = VecDeque::new();
+        }
+        frame
+    }
+
     fn take(&mut self, frame: Arc<Frame>) -> Option<Step> {
-        let now = Instant::now();
         if let Some(Position { channel_id, seq }) = frame.position
-            && self.order.written(channel_id).is_none()
             && frame.tells_of_joining(&self.user_id)
+            && self.order.written(channel_id).is_none()
         {
             // What was there before is history.
-            self.order.cover(channel_id, seq - 1, seq - 1, now);
+            self.order.cover(channel_id, seq - 1, seq - 1, Instant::now());
         }
-        match self.order.offer(frame, now) {
-            Offered::Write(frame) => Some(Step::Write(frame)),
+        match self.order.offer(frame, Instant::now) {
+            Offered::Write(frame) => Some(Step::Write(Outgoing::Shared(frame))),
             Offered::Held => None,
             Offered::Duplicate => {
                 self.gateway.metrics.duplicates.inc();

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use actix_ws::Message;
 use shared_runtime::tokens::{InvalidToken, unix_seconds};
 use shared_types::close_code;
 use shared_types::frames::{ClientFrame, ServerFrame};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::client_frame::{self, BadFrame};
-use super::frame::text;
+use super::frame::wire_of;
 use super::outbound::Outbound;
 use super::socket::{Ending, Received, Socket};
 use crate::auth::Identity;
 use crate::registry::Membership;
 use crate::state::Gateway;
+use crate::upgrade::Connection;
 
 /// Bad frames in a row that a client may send before it is taken for broken.
 const MAX_BAD_FRAMES: u32 = 3;
@@ -29,15 +29,16 @@ pub(crate) async fn run(
     gateway: Data<Gateway>,
     identity: Identity,
     membership: Membership,
-    mut socket: Socket,
+    connection: Connection,
 ) {
     let session_id = membership.session().id;
-    socket.reply(Message::Text(text(&ServerFrame::Ready {
+    let ready = ServerFrame::Ready {
         session_id,
         user_id: identity.user_id.clone(),
         gateway_id: gateway.gateway_id.clone(),
         ping_interval_ms: u64::try_from(gateway.socket_limits.ping_interval.as_millis()).unwrap_or(u64::MAX),
-    })));
+    };
+    let mut socket = Socket::open(connection, &wire_of(&ready), gateway.socket_limits);
     let outbound = Outbound::new(gateway.clone(), identity.user_id.clone(), membership.session().clone());
     let mut conversation =
         Conversation { gateway: &gateway, membership: &membership, outbound, identity, bad_frames: 0 };
@@ -47,7 +48,8 @@ pub(crate) async fn run(
     membership.end(is_expected_back(ending, gateway.draining.is_draining()));
     debug!(%session_id, ?ending, "session ended");
     gateway.metrics.closed(ending);
-    socket.close(ending).await;
+    // Boxed: while the session lasts there is no room for this.
+    Box::pin(socket.close(ending)).await;
 }
 
 /// Whether the client will probably connect again at once, here or elsewhere, so that a push can wait for that.
@@ -72,31 +74,29 @@ struct Conversation<'a> {
 
 impl Conversation<'_> {
     async fn hold(&mut self, socket: &mut Socket) -> Ending {
-        let mut clock = std::pin::pin!(sleep_until(self.next_clock_check()));
+        let mut clock_check = self.next_clock_check();
         loop {
-            let received = tokio::select! {
-                received = socket.receive(Some(&mut self.outbound)) => received,
-                () = &mut clock => {
-                    if self.identity.expires_at <= unix_seconds() {
-                        return Ending::Ours(close_code::UNAUTHORIZED);
-                    }
-                    clock.as_mut().reset(self.next_clock_check());
+            let answer = match socket.receive(Some(&mut self.outbound), Some(clock_check)).await {
+                Ok(Some(received)) => {
+                    self.outbound.let_go();
+                    self.act_on(received).await
+                }
+                Ok(None) if self.identity.expires_at <= unix_seconds() => {
+                    return Ending::Ours(close_code::UNAUTHORIZED);
+                }
+                Ok(None) => {
+                    clock_check = self.next_clock_check();
                     continue;
                 }
-            };
-            self.outbound.let_go();
-            let answer = match received {
-                Ok(Received::Text(frame)) => self.hear(&frame).await,
-                Ok(Received::Binary(_)) => Err(Answer::Bad(BadFrame::invalid("Frames are text."))),
                 Err(ending) => return ending,
             };
             match answer {
                 Ok(reply) => {
                     self.bad_frames = 0;
                     // A new token may have moved the expiry.
-                    clock.as_mut().reset(self.next_clock_check());
+                    clock_check = self.next_clock_check();
                     if let Some(reply) = reply {
-                        socket.reply(Message::Text(text(&reply)));
+                        socket.reply(wire_of(&reply));
                     }
                 }
                 Err(Answer::Bad(bad)) => {
@@ -105,7 +105,7 @@ impl Conversation<'_> {
                         return Ending::Ours(close_code::BAD_FRAMES);
                     }
                     let error = ServerFrame::Error { code: bad.code, detail: bad.detail };
-                    socket.reply(Message::Text(text(&error)));
+                    socket.reply(wire_of(&error));
                 }
                 Err(Answer::Close(code)) => return Ending::Ours(code),
             }
@@ -113,14 +113,18 @@ impl Conversation<'_> {
     }
 
     /// Does what a frame asks for.
-    async fn hear(&mut self, frame: &str) -> Result<Option<ServerFrame>, Answer> {
-        match client_frame::parse(frame).map_err(Answer::Bad)? {
+    async fn act_on(&mut self, received: Received) -> Result<Option<ServerFrame>, Answer> {
+        let Received::Text(frame) = received else {
+            return Err(Answer::Bad(BadFrame::invalid("Frames are text.")));
+        };
+        match client_frame::parse(&frame).map_err(Answer::Bad)? {
             ClientFrame::Ping => Ok(Some(ServerFrame::Pong)),
             ClientFrame::Background { value } => {
                 self.membership.session().set_background(value);
                 Ok(None)
             }
-            ClientFrame::Auth { token } => self.renew(&token).await,
+            // Boxed: it is rare, and large.
+            ClientFrame::Auth { token } => Box::pin(self.renew(&token)).await,
             ClientFrame::Ack { channel_id, seq } => {
                 let session = self.membership.session();
                 session.set_acked();
@@ -158,4 +162,19 @@ impl Conversation<'_> {
 enum Answer {
     Bad(BadFrame),
     Close(u16),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of<A, B, C, D, Future>(_: impl FnOnce(A, B, C, D) -> Future) -> usize {
+        size_of::<Future>()
+    }
+
+    #[test]
+    fn the_task_of_a_session_stays_small() {
+        // Every session has it, mostly idle. What is rare and large in it is to be boxed.
+        assert!(bytes_of(run) <= 1_536, "{} bytes", bytes_of(run));
+    }
 }

@@ -1,7 +1,6 @@
 //! What comes out for what goes in.
 
 use super::*;
-use crate::session::frame::Position;
 
 fn channel(name: u128) -> ChannelId {
     format!("{name:032x}").parse().unwrap()
@@ -12,7 +11,7 @@ fn entry(seq: Seq) -> Arc<Frame> {
 }
 
 fn entry_of(channel_id: ChannelId, seq: Seq) -> Arc<Frame> {
-    Arc::new(Frame { position: Some(Position { channel_id, seq }), text: seq.to_string().into() })
+    Arc::new(Frame::from_api(&format!(r#"{{"channelId":"{channel_id}","seq":{seq}}}"#)).unwrap())
 }
 
 fn page(seqs: std::ops::RangeInclusive<Seq>) -> Vec<Arc<Frame>> {
@@ -32,7 +31,7 @@ impl Bench {
     }
 
     fn offer(&mut self, seq: Seq) -> &'static str {
-        let word = match self.order.offer(entry(seq), self.now) {
+        let word = match self.order.offer(entry(seq), || self.now) {
             Offered::Write(frame) => {
                 self.out.push(seq_of(&frame));
                 "written"
@@ -104,8 +103,8 @@ fn what_comes_in_order_goes_out_at_once_and_once() {
 fn a_frame_without_a_position_passes_whatever_waits() {
     let mut bench = Bench::new();
     bench.offer(5);
-    let typing = Arc::new(Frame { position: None, text: "typing".into() });
-    assert_eq!(bench.order.offer(typing.clone(), bench.now), Offered::Write(typing));
+    let typing = Arc::new(Frame::from_api(r#"{"type":"typing"}"#).unwrap());
+    assert_eq!(bench.order.offer(typing.clone(), || bench.now), Offered::Write(typing));
 }
 
 #[test]
@@ -164,9 +163,9 @@ fn while_one_gap_is_filled_another_waits_but_a_first_entry_does_not() {
     let mut bench = Bench::new();
     bench.offer(1);
     bench.offer(3);
-    bench.order.offer(entry_of(channel(2), 1), bench.now);
-    bench.order.offer(entry_of(channel(2), 3), bench.now);
-    bench.order.offer(entry_of(channel(3), 7), bench.now);
+    bench.order.offer(entry_of(channel(2), 1), || bench.now);
+    bench.order.offer(entry_of(channel(2), 3), || bench.now);
+    bench.order.offer(entry_of(channel(3), 7), || bench.now);
     bench.now += GAP_WAIT;
     let first = bench.order.take_due(bench.now, true).unwrap();
     assert_eq!(bench.order.pop_ready(), Some(entry_of(channel(3), 7)));
@@ -212,7 +211,7 @@ fn what_the_client_has_of_a_channel_grows_at_both_ends_and_never_shrinks() {
     assert_eq!(covered(&mut order, 10, 12), Some((11, 12)));
     assert_eq!(covered(&mut order, 4, 10), Some((5, 12)));
     assert_eq!(covered(&mut order, 8, 14), Some((5, 14)));
-    assert_eq!(order.offer(entry(15), now), Offered::Write(entry(15)));
+    assert_eq!(order.offer(entry(15), || now), Offered::Write(entry(15)));
 }
 
 #[test]
