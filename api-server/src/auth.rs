@@ -1,13 +1,15 @@
 //! Who calls: the user or service that the request's token names.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, web};
+use futures_util::future::Either;
 use shared_runtime::bearer::bearer_token;
 use shared_runtime::rejection::Rejection;
 use shared_runtime::tokens::InvalidToken;
-use shared_types::UserId;
+use shared_types::{Claims, UserId};
 
 use crate::state::State;
 
@@ -32,29 +34,40 @@ impl Caller {
     }
 }
 
+impl From<Arc<Claims>> for Caller {
+    fn from(claims: Arc<Claims>) -> Self {
+        Self { user_id: claims.sub.clone(), is_service: claims.is_service(), token_expires_at: claims.exp }
+    }
+}
+
+type Verdict = Result<Caller, Rejection>;
+
 impl FromRequest for Caller {
     type Error = Rejection;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
+    type Future = Either<Ready<Verdict>, Pin<Box<dyn Future<Output = Verdict>>>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let token = bearer_token(request.headers()).map(str::to_owned);
-        let state = request.app_data::<web::Data<State>>().cloned();
-        Box::pin(async move {
-            let Some(state) = state else {
-                return Err(Rejection::internal(std::io::Error::other("the service has no state")));
-            };
-            let token = token.ok_or_else(|| {
-                Rejection::unauthorized("Send a token in one `Authorization: Bearer` header.")
-            })?;
-            match state.tokens.verify(&token).await {
-                Ok(claims) => Ok(Self {
-                    is_service: claims.is_service(),
-                    token_expires_at: claims.exp,
-                    user_id: claims.sub,
-                }),
-                Err(reason @ InvalidToken::KeysUnavailable) => Err(Rejection::unavailable(reason)),
-                Err(reason) => Err(Rejection::unauthorized(reason.to_string())),
-            }
-        })
+        let Some(state) = request.app_data::<web::Data<State>>() else {
+            let missing = std::io::Error::other("the service has no state");
+            return Either::Left(ready(Err(Rejection::internal(missing))));
+        };
+        let Some(token) = bearer_token(request.headers()) else {
+            let words = "Send a token in one `Authorization: Bearer` header.";
+            return Either::Left(ready(Err(Rejection::unauthorized(words))));
+        };
+        if let Some(verdict) = state.tokens.remembered(token) {
+            return Either::Left(ready(verdict.map(Self::from).map_err(refused)));
+        }
+        let (state, token) = (state.clone(), token.to_owned());
+        Either::Right(Box::pin(
+            async move { state.tokens.verify(&token).await.map(Self::from).map_err(refused) },
+        ))
+    }
+}
+
+fn refused(reason: InvalidToken) -> Rejection {
+    match reason {
+        InvalidToken::KeysUnavailable => Rejection::unavailable(reason),
+        reason => Rejection::unauthorized(reason.to_string()),
     }
 }

@@ -41,22 +41,32 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     }
 }
 
-async fn read(payload: &mut Payload, limit: usize) -> Result<web::BytesMut, Rejection> {
-    let mut body = web::BytesMut::new();
-    let mut length = 0;
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| incomplete())?;
+async fn read(payload: &mut Payload, limit: usize) -> Result<web::Bytes, Rejection> {
+    let first = payload.next().await.transpose().map_err(|_| incomplete())?.unwrap_or_default();
+    let Some(mut next) = payload.next().await else {
+        // Most bodies come in one piece, which is then not copied.
+        return if first.len() <= limit { Ok(first) } else { Err(too_large(limit)) };
+    };
+    let mut body = web::BytesMut::from(first);
+    let mut length = body.len();
+    loop {
+        let chunk = next.map_err(|_| incomplete())?;
         length += chunk.len();
         if length <= limit {
             body.extend_from_slice(&chunk);
         } else if length > limit + MAX_DISCARDED_BYTES {
             break;
         }
+        match payload.next().await {
+            Some(chunk) => next = chunk,
+            None => break,
+        }
     }
-    if length <= limit {
-        return Ok(body);
-    }
-    Err(Rejection::new(ProblemCode::PayloadTooLarge, format!("The body is over {limit} bytes.")))
+    if length <= limit { Ok(body.freeze()) } else { Err(too_large(limit)) }
+}
+
+fn too_large(limit: usize) -> Rejection {
+    Rejection::new(ProblemCode::PayloadTooLarge, format!("The body is over {limit} bytes."))
 }
 
 fn incomplete() -> Rejection {
@@ -64,10 +74,18 @@ fn incomplete() -> Rejection {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = serde_path_to_error::deserialize(&mut json);
     // serde reads a struct from an array of its fields, too; in the contract every body is an object.
     let is_object = body.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice(body) {
+        Ok(parsed) if is_object => Ok(parsed),
+        _ => parse_again(body, is_object),
+    }
+}
+
+/// The same, keeping count of the path to each field, which takes longer: to say what is wrong.
+fn parse_again<T: DeserializeOwned>(body: &[u8], is_object: bool) -> Result<T, Rejection> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let parsed = serde_path_to_error::deserialize(&mut json);
     match parsed {
         Ok(parsed) if is_object && json.end().is_ok() => Ok(parsed),
         parsed => {

@@ -12,6 +12,10 @@ use shared_runtime::tokens::unix_seconds;
 use shared_types::Claims;
 use tracing::info;
 
+/// A send makes and drops about a hundred small things, many of them on another thread than the one that made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();

@@ -1,5 +1,7 @@
 //! What this service counts, by Prometheus' conventions.
 
+use std::borrow::Cow;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -9,9 +11,9 @@ use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
-    pub method: String,
+    pub method: &'static str,
     /// The route's pattern, never the path: a path has ids in it.
-    pub route: String,
+    pub route: Cow<'static, str>,
     pub status: u16,
 }
 

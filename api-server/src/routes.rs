@@ -1,5 +1,6 @@
 //! Which call goes to which handler, on which listener.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use actix_cors::{Cors, CorsError};
@@ -8,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Resource, Route, guard, web};
+use actix_web::{HttpRequest, Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::request_id::X_REQUEST_ID;
 use shared_types::ProblemCode;
@@ -22,6 +23,9 @@ use crate::handlers::{
 use crate::metrics::RequestLabels;
 use crate::openapi::Document;
 use crate::state::State;
+
+/// Routes whose pattern is their path, so that nobody needs to look for it.
+const FIXED_ROUTES: [&str; 5] = ["/send/message", "/channels", "/sync", "/connect", "/devices"];
 
 /// The public listener.
 pub fn public(services: &mut web::ServiceConfig) {
@@ -164,12 +168,11 @@ pub async fn measure(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
-    let state = request.app_data::<web::Data<State>>().cloned();
     let response = next.call(request).await?;
-    if let Some(state) = state {
+    if let Some(state) = response.request().app_data::<web::Data<State>>() {
         let labels = RequestLabels {
             method: known_method(response.request().method()),
-            route: response.request().match_pattern().unwrap_or_else(|| "unknown".into()),
+            route: route(response.request()),
             status: response.status().as_u16(),
         };
         state.metrics.requests.get_or_create(&labels).inc();
@@ -178,16 +181,23 @@ pub async fn measure(
     Ok(response)
 }
 
+fn route(request: &HttpRequest) -> Cow<'static, str> {
+    match FIXED_ROUTES.iter().find(|route| **route == request.path()) {
+        Some(route) => Cow::Borrowed(*route),
+        None => request.match_pattern().map_or(Cow::Borrowed("unknown"), Cow::Owned),
+    }
+}
+
 /// A caller may invent methods; a series for each would be without bound.
-fn known_method(method: &Method) -> String {
+fn known_method(method: &Method) -> &'static str {
     match *method {
-        Method::GET
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS
-        | Method::HEAD => method.to_string(),
-        _ => "other".to_owned(),
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::HEAD => "HEAD",
+        _ => "other",
     }
 }

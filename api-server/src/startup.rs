@@ -14,6 +14,7 @@ use shared_runtime::origins::parse_origins;
 use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
+use shared_runtime::tokens::CachedVerifier;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -126,7 +127,7 @@ fn assemble(
 ) -> Result<Application, StartupError> {
     let Backends { store, sessions } = backends;
     let origins = parse_origins(&config.allowed_origins)?;
-    let tokens = config.tokens.verifier()?;
+    let tokens = CachedVerifier::new(config.tokens.verifier()?);
     let internal_secret = config.internal.resolve()?;
 
     let mut metrics_registry = MetricsRegistry::default();

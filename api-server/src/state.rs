@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::internal_secret::InternalSecret;
 use shared_runtime::ops::Draining;
-use shared_runtime::tokens::TokenVerifier;
+use shared_runtime::tokens::CachedVerifier;
 
 use crate::delivery::Delivery;
 use crate::delivery::registry::Registry;
@@ -21,7 +21,7 @@ pub struct State {
     pub writer: Writer,
     pub delivery: Delivery,
     pub registry: Arc<Registry>,
-    pub tokens: TokenVerifier,
+    pub tokens: CachedVerifier,
     pub internal_secret: InternalSecret,
     pub limits: SendLimits,
     pub metrics: Metrics,

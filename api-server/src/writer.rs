@@ -1,16 +1,18 @@
 //! Group commit: turns waiting sends into one statement per batch.
 
 use std::collections::HashMap;
+use std::collections::hash_map;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
-use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody, UserId};
+use bytes::Bytes;
+use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Written};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::store::{Appender, Committed, Draft, OutboxId, Store, StoreError, Verdict};
@@ -21,7 +23,8 @@ pub const MAX_BATCH: usize = 256;
 /// What became of a send.
 #[derive(Debug)]
 pub enum Appended {
-    Stored(Entry),
+    /// The entry's JSON.
+    Stored(Bytes),
     /// The same message was stored before, as this entry.
     Deduplicated(Entry),
     /// The sender has used this `clientMessageId` for something else.
@@ -88,10 +91,11 @@ impl Writer {
 
     /// Stores one message. When this answers `Stored`, the entry is committed and its delivery has begun.
     /// Refuses at once when too much waits; nothing has been stored then.
-    pub async fn append(&self, draft: Draft) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut draft: Draft) -> Result<Appended, AppendError> {
         if !self.delivery.has_room() {
             return Err(AppendError::DeliveryBehind);
         }
+        draft.known_membership = self.delivery.known_membership(draft.channel_id, &draft.sender_id);
         let (reply, verdict) = oneshot::channel();
         let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
         shard.try_send(Pending { draft, reply }).map_err(|refused| match refused {
@@ -163,9 +167,9 @@ impl Shard {
         };
         self.metrics.batch_size.observe(drafts.len() as f64);
         self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-        let committed = answer(leaders, followers, outcomes);
-        if !committed.is_empty() {
-            self.delivery.submit(committed).await;
+        let written = answer(leaders, followers, outcomes);
+        if !written.is_empty() {
+            self.delivery.submit_written(written.into_iter()).await;
         }
     }
 
@@ -203,25 +207,39 @@ fn log_failure(error: &StoreError, messages: usize) {
 
 /// Repeats of a message within one batch follow the first one's verdict: the statement must not see them.
 fn split_repeats(batch: Vec<Pending>) -> (Vec<Pending>, Vec<(usize, Pending)>) {
+    let leader_of = leaders(&batch);
     let mut leaders: Vec<Pending> = Vec::with_capacity(batch.len());
     let mut followers = Vec::new();
-    let mut seen: HashMap<(ChannelId, UserId, ClientMessageId), usize> = HashMap::new();
-    for pending in batch {
-        let draft = &pending.draft;
-        let Some(id) = &draft.client_message_id else {
-            leaders.push(pending);
-            continue;
-        };
-        let key = (draft.channel_id, draft.sender_id.clone(), id.clone());
-        match seen.get(&key) {
-            Some(leader) => followers.push((*leader, pending)),
-            None => {
-                seen.insert(key, leaders.len());
-                leaders.push(pending);
-            }
+    for (pending, leader) in batch.into_iter().zip(leader_of) {
+        match leader {
+            Some(leader) => followers.push((leader, pending)),
+            None => leaders.push(pending),
         }
     }
     (leaders, followers)
+}
+
+/// Of each send that repeats another one of the batch, which of the others that is.
+fn leaders(batch: &[Pending]) -> Vec<Option<usize>> {
+    let mut seen: HashMap<(ChannelId, &str, &str), usize, foldhash::fast::RandomState> =
+        HashMap::with_capacity_and_hasher(batch.len(), foldhash::fast::RandomState::default());
+    let mut count = 0;
+    batch
+        .iter()
+        .map(|Pending { draft, .. }| {
+            let id = draft.client_message_id.as_ref().map(ClientMessageId::as_str);
+            let leader =
+                id.and_then(|id| match seen.entry((draft.channel_id, draft.sender_id.as_str(), id)) {
+                    hash_map::Entry::Occupied(first) => Some(*first.get()),
+                    hash_map::Entry::Vacant(place) => {
+                        place.insert(count);
+                        None
+                    }
+                });
+            count += usize::from(leader.is_none());
+            leader
+        })
+        .collect()
 }
 
 /// Answers every sender; returns what was committed, in `seq` order within each channel.
@@ -229,34 +247,39 @@ fn answer(
     leaders: Vec<Pending>,
     followers: Vec<(usize, Pending)>,
     outcomes: Vec<Option<Outcome>>,
-) -> Vec<Committed> {
+) -> Vec<Written> {
     // A sender that has gone away does not read its answer; its message is stored all the same.
-    for (leader, follower) in followers {
-        let verdict = match outcomes.get(leader).cloned().flatten() {
-            Some((Verdict::Stored { entry, .. }, _)) => Some(Verdict::Earlier(entry)),
-            other => other.map(|(verdict, _)| verdict),
+    for (leader, Pending { draft, reply }) in followers {
+        let verdict = match (outcomes.get(leader).cloned().flatten(), leaders.get(leader)) {
+            (Some((Verdict::Stored { seq, created_at, .. }, _)), Some(first)) => {
+                Some(Verdict::Earlier(first.draft.clone().into_entry(seq, created_at)))
+            }
+            (other, _) => other.map(|(verdict, _)| verdict),
         };
-        let _gone = follower.reply.send(appended(&follower.draft, verdict.as_ref()));
+        let _gone = reply.send(judged(&draft, verdict));
     }
-    let mut committed = Vec::with_capacity(leaders.len());
-    for (pending, outcome) in leaders.into_iter().zip(outcomes) {
-        let verdict = outcome.as_ref().map(|(verdict, _)| verdict);
-        let _gone = pending.reply.send(appended(&pending.draft, verdict));
-        if let Some((Verdict::Stored { entry, membership_version }, outbox)) = outcome {
-            committed.push(Committed { entry, membership_version, outbox });
+    let mut written = Vec::with_capacity(leaders.len());
+    for (Pending { draft, reply }, outcome) in leaders.into_iter().zip(outcomes) {
+        if let Some((Verdict::Stored { seq, created_at, membership_version }, outbox)) = outcome {
+            let entry = draft.into_entry(seq, created_at);
+            let stored = Written::new(Committed { entry, membership_version, outbox });
+            let _gone = reply.send(stored.json.clone().map(Appended::Stored).ok_or(AppendError::Store));
+            written.push(stored);
+        } else {
+            let _gone = reply.send(judged(&draft, outcome.map(|(verdict, _)| verdict)));
         }
     }
-    committed
+    written
 }
 
-fn appended(draft: &Draft, verdict: Option<&Verdict>) -> Result<Appended, AppendError> {
-    Ok(match verdict {
-        None => return Err(AppendError::Store),
-        Some(Verdict::Stored { entry, .. }) => Appended::Stored(entry.clone()),
-        Some(Verdict::Earlier(entry)) if says_the_same(draft, entry) => Appended::Deduplicated(entry.clone()),
-        Some(Verdict::Earlier(_)) => Appended::Conflict,
-        Some(Verdict::NoSuchChannel | Verdict::NotAParticipant) => Appended::NotFound,
-    })
+/// The answer to a draft that was not stored now.
+fn judged(draft: &Draft, verdict: Option<Verdict>) -> Result<Appended, AppendError> {
+    match verdict {
+        None | Some(Verdict::Stored { .. }) => Err(AppendError::Store),
+        Some(Verdict::Earlier(entry)) if says_the_same(draft, &entry) => Ok(Appended::Deduplicated(entry)),
+        Some(Verdict::Earlier(_)) => Ok(Appended::Conflict),
+        Some(Verdict::NoSuchChannel | Verdict::NotAParticipant) => Ok(Appended::NotFound),
+    }
 }
 
 /// Metadata is compared as JSON: a client may write the same object with its keys in another order.

@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use shared_types::ProblemCode;
-use tracing::{Instrument, error, info_span};
+use tracing::{error, info_span};
 
 use crate::rejection::Rejection;
 
@@ -23,24 +23,25 @@ pub async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let request_id = sane(request.headers()).unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let span = info_span!("request", request_id, method = %request.method(), path = request.path());
-    async {
-        let response = next.call(request).await?.map_into_boxed_body();
-        let mut response = as_problem(response, &request_id);
-        if let Ok(value) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(X_REQUEST_ID, value);
-        }
-        Ok(response)
-    }
-    .instrument(span)
-    .await
+    let request_id = sane(request.headers()).unwrap_or_else(new_id);
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = as_problem(response, request_id.to_str().unwrap_or_default());
+    response.headers_mut().insert(X_REQUEST_ID, request_id);
+    Ok(response)
 }
 
 /// The caller's id, if there is one and it is printable ASCII without spaces.
-fn sane(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
-    ((1..=MAX_BYTES).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())).then(|| id.to_owned())
+fn sane(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(X_REQUEST_ID)?;
+    let is_sane = (1..=MAX_BYTES).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    is_sane.then(|| id.clone())
+}
+
+fn new_id() -> HeaderValue {
+    let mut text = uuid::Uuid::encode_buffer();
+    let id: &str = uuid::Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    // Digits and hyphens are a header's value in any case.
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
 fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
@@ -65,7 +66,9 @@ fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
         None => return ServiceResponse::new(request, response),
     };
     if let Some(cause) = &rejection.cause {
-        error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed");
+        // A span around every request would cost each of them as much as reading it, for the few that are logged.
+        let span = info_span!("request", request_id, method = %request.method(), path = request.path());
+        span.in_scope(|| error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed"));
     }
     let mut problem = rejection.to_response(request_id);
     // What middleware inside this one has set (CORS) stays.

@@ -24,6 +24,7 @@ fn draft(channel_id: ChannelId, sender: &str, content: &str, id: Option<&str>) -
         content: content.into(),
         metadata: None,
         client_message_id: id.map(|id| id.parse().unwrap()),
+        known_membership: None,
     }
 }
 
@@ -39,7 +40,7 @@ async fn store_with_group(users: &[&str]) -> (Store, ChannelId, PgPool) {
 /// What became of a row, in short: a stored one's seq, an earlier one's seq and content.
 fn told(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Stored { entry, .. } => format!("stored {}", entry.seq),
+        Verdict::Stored { seq, .. } => format!("stored {seq}"),
         Verdict::Earlier(entry) => match &entry.body {
             EntryBody::Message { content, .. } => format!("earlier {}: {content}", entry.seq),
             other => panic!("no message: {other:?}"),
@@ -47,6 +48,28 @@ fn told(verdict: &Verdict) -> String {
         Verdict::NoSuchChannel => "no such channel".into(),
         Verdict::NotAParticipant => "not a participant".into(),
     }
+}
+
+#[tokio::test]
+async fn a_batch_of_known_senders_is_not_judged_row_by_row_until_one_repeats_a_message() {
+    let (store, group, database) = store_with_group(&["alice", "bob"]).await;
+    let mut connection = store.appender();
+    let known =
+        |sender, content, id| Draft { known_membership: Some(1), ..draft(group, sender, content, Some(id)) };
+    let judge = "append_messages(uuid[], text[], uuid[], text[], text[], text[], text[], uuid, uuid)";
+    let rename = |from: &str, to: &str| format!("ALTER FUNCTION {from} RENAME TO {to}");
+    sqlx::query(sqlx::AssertSqlSafe(rename(judge, "elsewhere"))).execute(&database).await.unwrap();
+    let batch = [known("alice", "one", "c-1"), known("bob", "two", "c-1")];
+    let stored = connection.append(OutboxId::generate(), &batch.each_ref()).await.unwrap();
+    assert_eq!(stored.iter().map(told).collect::<Vec<_>>(), ["stored 1", "stored 2"]);
+    assert_eq!(count(&database, "SELECT count(*) FROM outbox").await, 1);
+
+    let again = [known("alice", "three", "c-3"), known("alice", "one", "c-1")];
+    connection.append(OutboxId::generate(), &again.each_ref()).await.expect_err("nobody judges");
+    let judge = judge.replace("append_messages", "elsewhere");
+    sqlx::query(sqlx::AssertSqlSafe(rename(&judge, "append_messages"))).execute(&database).await.unwrap();
+    let verdicts = connection.append(OutboxId::generate(), &again.each_ref()).await.unwrap();
+    assert_eq!(verdicts.iter().map(told).collect::<Vec<_>>(), ["stored 3", "earlier 1: one"]);
 }
 
 #[tokio::test]

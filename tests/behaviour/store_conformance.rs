@@ -2,6 +2,7 @@
 
 mod acks;
 mod append;
+mod append_known;
 mod append_races;
 mod channels;
 mod clocks;
@@ -119,18 +120,16 @@ fn draft(channel_id: ChannelId, sender: &str, content: &str, id: Option<&str>) -
         content: content.into(),
         metadata: None,
         client_message_id: id.map(|id| id.parse().unwrap()),
+        known_membership: None,
     }
 }
 
 /// A message that is stored for certain.
 async fn send(store: &AnyStore, channel: ChannelId, sender: &str, content: &str) -> Entry {
-    let verdicts = store
-        .appender()
-        .append(OutboxId::generate(), &[&draft(channel, sender, content, None)])
-        .await
-        .unwrap();
+    let draft = draft(channel, sender, content, None);
+    let verdicts = store.appender().append(OutboxId::generate(), &[&draft]).await.unwrap();
     match verdicts.into_iter().next() {
-        Some(Verdict::Stored { entry, .. }) => entry,
+        Some(Verdict::Stored { seq, created_at, .. }) => draft.into_entry(seq, created_at),
         other => panic!("not stored: {other:?}"),
     }
 }
@@ -138,7 +137,7 @@ async fn send(store: &AnyStore, channel: ChannelId, sender: &str, content: &str)
 /// What became of a row, in short: a stored one's seq, an earlier one's seq and content.
 fn told(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Stored { entry, .. } => format!("stored {}", entry.seq),
+        Verdict::Stored { seq, .. } => format!("stored {seq}"),
         Verdict::Earlier(entry) => match &entry.body {
             EntryBody::Message { content, .. } => format!("earlier {}: {content}", entry.seq),
             other => panic!("no message: {other:?}"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use shared_types::frames::ServerFrame;
 use shared_types::{ChannelId, UserId};
 use tokio::sync::mpsc;
@@ -25,13 +25,14 @@ pub struct Ephemeral {
     channel_id: ChannelId,
     /// Those who were members then and still are.
     membership_version: i64,
-    frame: Arc<RawValue>,
+    /// JSON.
+    frame: Bytes,
 }
 
 impl Ephemeral {
     pub fn new(channel_id: ChannelId, membership_version: i64, frame: &ServerFrame) -> Option<Self> {
         // Ids and numbers: writing them cannot fail.
-        let frame = serde_json::value::to_raw_value(frame).ok()?.into();
+        let frame = serde_json::to_vec(frame).ok()?.into();
         Some(Self { channel_id, membership_version, frame })
     }
 }

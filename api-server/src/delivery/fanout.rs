@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use shared_types::{GatewayId, UserId};
 
 use super::outgoing::Outgoing;
@@ -32,11 +32,11 @@ pub(super) struct Shipment {
 pub(super) enum Content {
     Entry(Outgoing),
     /// Nobody misses it when it does not arrive.
-    Ephemeral(std::sync::Arc<RawValue>),
+    Ephemeral(Bytes),
 }
 
 impl Shipment {
-    pub(super) fn json(&self) -> &RawValue {
+    pub(super) fn json(&self) -> &[u8] {
         match &self.content {
             Content::Entry(outgoing) => outgoing.json(),
             Content::Ephemeral(frame) => frame,

@@ -4,17 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use shared_types::gateway_api::{DeliverResponse, Recipients};
 use shared_types::{GatewayId, UserId};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::ack_watch::Unacked;
 use super::congestion::is_empty;
+use super::deliver_body::DeliverBody;
 use super::fanout::{Content, Shipment};
 use super::gateway_client::GatewayClient;
 use super::outgoing::{Outgoing, Presence};
@@ -105,12 +104,7 @@ impl Lanes {
     }
 
     /// The same for what may be dropped.
-    pub(super) fn enqueue_ephemeral(
-        &self,
-        gateway: &GatewayId,
-        frame: Arc<RawValue>,
-        recipients: Vec<UserId>,
-    ) {
+    pub(super) fn enqueue_ephemeral(&self, gateway: &GatewayId, frame: Bytes, recipients: Vec<UserId>) {
         let content = Content::Ephemeral(frame);
         let shipment = Shipment { content, recipients, is_second_try: false, since: Instant::now() };
         let is_taken = self.with_lane(gateway, |lane| {
@@ -144,18 +138,6 @@ impl Lanes {
     }
 }
 
-/// A delivery as it goes over the wire; what is borrowed is written, not copied.
-#[derive(Serialize)]
-struct DeliveryRef<'a> {
-    recipients: &'a [UserId],
-    entry: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct DeliverRequestRef<'a> {
-    deliveries: Vec<DeliveryRef<'a>>,
-}
-
 impl Shared {
     async fn run_lane(
         self: Arc<Self>,
@@ -174,11 +156,11 @@ impl Shared {
                 }
                 continue;
             };
-            let shipments = gather(first, &mut queue, &age);
+            let (shipments, bytes) = gather(first, &mut queue, &age);
             self.options.metrics.lane_depth.dec_by(i64::try_from(shipments.len()).unwrap_or(0));
             tokio::select! {
                 () = self.options.stopping.cancelled() => return,
-                () = self.deliver(&gateway, &age, shipments) => {}
+                () = self.deliver(&gateway, &age, shipments, bytes) => {}
             }
         }
     }
@@ -198,18 +180,12 @@ impl Shared {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn deliver(&self, gateway: &GatewayId, age: &QueueAge, shipments: Vec<Shipment>) {
-        let deliveries = shipments
-            .iter()
-            .map(|shipment| DeliveryRef { recipients: &shipment.recipients, entry: shipment.json() })
-            .collect();
-        let answer = match serde_json::to_vec(&DeliverRequestRef { deliveries }) {
-            Ok(body) => self.options.client.deliver(gateway, age, body.into()).await,
-            Err(error) => {
-                warn!(%error, gateway_id = %gateway, "a delivery cannot be written");
-                None
-            }
-        };
+    async fn deliver(&self, gateway: &GatewayId, age: &QueueAge, shipments: Vec<Shipment>, bytes: usize) {
+        let mut body = DeliverBody::with_capacity(bytes);
+        for shipment in &shipments {
+            body.add(&shipment.recipients, shipment.json());
+        }
+        let answer = self.options.client.deliver(gateway, age, body.finish().into()).await;
         self.report(gateway, shipments, answer).await;
     }
 
@@ -218,6 +194,7 @@ impl Shared {
         let answered = answer.is_some();
         let answer = answer.unwrap_or_default();
         let (absent, awaiting_ack) = (by_delivery(answer.absent), by_delivery(answer.awaiting_ack));
+        let (mut reached, mut not_there) = (0, 0);
         for (index, Shipment { content, recipients, is_second_try, .. }) in shipments.into_iter().enumerate()
         {
             let Content::Entry(outgoing) = content else { continue };
@@ -228,8 +205,8 @@ impl Shared {
                 () => Presence::Present,
             });
             let gone = if answered { absent.map_or(0, HashSet::len) } else { recipients.len() };
-            self.options.metrics.count_deliveries("session", recipients.len().saturating_sub(gone));
-            self.options.metrics.count_deliveries("absent", gone);
+            reached += recipients.len().saturating_sub(gone);
+            not_there += gone;
             // Both are closed only while stopping.
             if !settled.awaiting_ack.is_empty() {
                 let unacked = Unacked { outgoing: outgoing.at_rest(), users: settled.awaiting_ack };
@@ -241,6 +218,8 @@ impl Shared {
                 let _stopped = self.options.missing.send(missing).await;
             }
         }
+        self.options.metrics.count_deliveries("session", reached);
+        self.options.metrics.count_deliveries("absent", not_there);
     }
 
     /// As if the gateway had said that they are absent.
@@ -262,10 +241,10 @@ impl Shared {
     }
 }
 
-/// All that waits, up to what one request carries.
-fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge) -> Vec<Shipment> {
-    // A user id takes at most 64 bytes, quotes and comma.
-    let size = |shipment: &Shipment| shipment.json().get().len() + shipment.recipients.len() * 67;
+/// All that waits, up to what one request carries, and about as many bytes as its body takes.
+fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge) -> (Vec<Shipment>, usize) {
+    // A user id takes at most 64 bytes, quotes and comma; the names around them 30.
+    let size = |shipment: &Shipment| shipment.json().len() + shipment.recipients.len() * 67 + 30;
     let mut bytes = size(&first);
     let mut last_put = first.since;
     let mut shipments = vec![first];
@@ -279,7 +258,7 @@ fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge)
         shipments.push(next);
     };
     age.took(last_put, is_full && !queue.is_empty());
-    shipments
+    (shipments, bytes)
 }
 
 fn by_delivery(answers: Vec<Recipients>) -> HashMap<usize, HashSet<UserId>> {

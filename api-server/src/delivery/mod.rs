@@ -3,6 +3,7 @@
 mod ack_watch;
 mod backlog;
 mod congestion;
+mod deliver_body;
 mod dispatch;
 pub mod ephemeral;
 mod fanout;
@@ -21,8 +22,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use shared_types::{ChannelId, UserId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, RowGuard};
@@ -56,10 +60,30 @@ pub struct DeliveryParts {
     pub max_waiting_sends: usize,
 }
 
+/// A committed entry with its JSON, which is what everyone gets of it.
+pub struct Written {
+    committed: Committed,
+    /// `None`: it cannot be shown, which has been logged.
+    pub json: Option<Bytes>,
+}
+
+impl Written {
+    /// Serialises the entry, the only time that this is done.
+    pub fn new(committed: Committed) -> Self {
+        let entry = &committed.entry;
+        let json = serde_json::to_vec(entry)
+            .inspect_err(|error| error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown"))
+            .map(Bytes::from)
+            .ok();
+        Self { committed, json }
+    }
+}
+
 /// Takes committed entries and sees to it that they reach everyone. Clones share the queue.
 #[derive(Clone)]
 pub struct Delivery {
     queue: mpsc::Sender<Handover>,
+    participants: Arc<ParticipantCache>,
     age: Arc<QueueAge>,
     ephemeral: mpsc::Sender<Vec<Ephemeral>>,
     backlog: Arc<Backlog>,
@@ -110,7 +134,7 @@ impl Delivery {
         };
         tokio::spawn(teller.run(lots, stopping.clone()));
         let dispatcher = Dispatcher {
-            participants,
+            participants: participants.clone(),
             registry: parts.registry,
             lanes,
             missing,
@@ -120,7 +144,7 @@ impl Delivery {
         };
         tokio::spawn(dispatcher.run(incoming));
         let congestion = Arc::new(congestion);
-        Ok(Self { queue, age, ephemeral, backlog, congestion, outbox: parts.outbox, stopping })
+        Ok(Self { queue, participants, age, ephemeral, backlog, congestion, outbox: parts.outbox, stopping })
     }
 
     /// Whether more may be accepted: fewer entries are on their way than the limit, and they do not wait for too long.
@@ -128,14 +152,25 @@ impl Delivery {
         self.backlog.has_room() && !self.congestion.is_congested()
     }
 
+    /// A version of the channel's membership under which the user is known to take part; `None` if that is not known.
+    pub fn known_membership(&self, channel: ChannelId, user: &UserId) -> Option<i64> {
+        self.participants.known_membership(channel, user)
+    }
+
     /// Hands over entries that are committed, in `seq` order within each channel: all of each of their rows of the
     /// outbox. Answers how many rows these are.
     pub async fn submit(&self, committed: Vec<Committed>) -> usize {
+        self.submit_written(committed.into_iter().map(Written::new)).await
+    }
+
+    /// The same for entries that have been serialised.
+    pub async fn submit_written(&self, written: impl Iterator<Item = Written>) -> usize {
         let mut rows: HashMap<OutboxId, Arc<RowGuard>> = HashMap::new();
-        let mut outgoing = Vec::with_capacity(committed.len());
-        for Committed { entry, membership_version, outbox } in committed {
+        let mut outgoing = Vec::with_capacity(written.size_hint().0);
+        for Written { committed: Committed { entry, membership_version, outbox }, json } in written {
             let row = rows.entry(outbox).or_insert_with(|| self.outbox.guard(outbox)).clone();
-            outgoing.extend(Outgoing::new(entry, membership_version, row, self.backlog.enter()));
+            let ticket = self.backlog.enter();
+            outgoing.extend(json.map(|json| Outgoing::new(&entry, json, membership_version, row, ticket)));
         }
         let count = rows.len();
         drop(rows);

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::value::RawValue;
+use bytes::Bytes;
 use shared_types::{ChannelId, Entry, EntryBody, GatewayId, Seq, UserId};
-use tracing::error;
 
 use super::backlog::Ticket;
 use crate::outbox::RowGuard;
@@ -25,7 +24,7 @@ struct Inner {
     sender_id: UserId,
     is_message: bool,
     membership_version: i64,
-    json: Box<RawValue>,
+    json: Bytes,
     /// Recipients on several gateways: present on one of them is enough.
     several: Mutex<HashMap<UserId, Several>>,
     _row: Arc<RowGuard>,
@@ -55,27 +54,25 @@ pub(super) struct Settled {
 }
 
 impl Outgoing {
-    /// Serialises the entry, the only time that this is done.
+    /// `json` is the entry's.
     pub(super) fn new(
-        entry: Entry,
+        entry: &Entry,
+        json: Bytes,
         membership_version: i64,
         row: Arc<RowGuard>,
         ticket: Ticket,
-    ) -> Option<Self> {
-        let json = serde_json::value::to_raw_value(&entry)
-            .inspect_err(|error| error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown"))
-            .ok()?;
+    ) -> Self {
         let inner = Inner {
             channel_id: entry.channel_id,
             seq: entry.seq,
             is_message: matches!(entry.body, EntryBody::Message { .. }),
-            sender_id: entry.sender_id,
+            sender_id: entry.sender_id.clone(),
             membership_version,
             json,
             several: Mutex::default(),
             _row: row,
         };
-        Some(Self { inner: Arc::new(inner), _ticket: Some(Arc::new(ticket)) })
+        Self { inner: Arc::new(inner), _ticket: Some(Arc::new(ticket)) }
     }
 
     /// The same entry for what waits until a time has come: it stays in the outbox, and is no reason to refuse sends.
@@ -95,7 +92,7 @@ impl Outgoing {
         self.inner.membership_version
     }
 
-    pub(super) fn json(&self) -> &RawValue {
+    pub(super) fn json(&self) -> &[u8] {
         &self.inner.json
     }
 
@@ -127,7 +124,9 @@ impl Outgoing {
         let mut settled = Settled::default();
         for user in recipients {
             let said = presence(user);
-            let Some(state) = several.get_mut(user) else {
+            // Hardly anybody is on several gateways.
+            let state = if several.is_empty() { None } else { several.get_mut(user) };
+            let Some(state) = state else {
                 settled.add(user, said, || vec![gateway.clone()]);
                 continue;
             };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use shared_types::ChannelId;
+use shared_types::{ChannelId, UserId};
 
 use crate::store::{Participants, Store, StoreError};
 
@@ -31,6 +31,12 @@ impl Weighter<ChannelId, Arc<Participants>> for ByMembers {
 impl ParticipantCache {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self { store, cache: Cache::with_weighter(EXPECTED_CHANNELS, MAX_CACHED_MEMBERS, ByMembers) }
+    }
+
+    /// A version of the channel's membership under which the user is known to take part.
+    pub(super) fn known_membership(&self, channel: ChannelId, user: &UserId) -> Option<i64> {
+        let known = self.cache.get(&channel)?;
+        known.contains(user).then_some(known.version)
     }
 
     /// The participants of each channel, of the version given or a later one; all that are not cached in one

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared_runtime::rejection::Rejection;
@@ -76,27 +78,32 @@ pub async fn send_message(
 ) -> Result<HttpResponse, Rejection> {
     let outcome = send(&caller, body, &state).await;
     state.metrics.count_send(match &outcome {
-        Ok((_, false)) => "stored",
-        Ok((_, true)) => "deduplicated",
+        Ok(Sent::Stored(_)) => "stored",
+        Ok(Sent::Before(_)) => "deduplicated",
         Err(rejection) if rejection.code == ProblemCode::Overloaded => "overloaded",
         Err(rejection) if rejection.code == ProblemCode::RateLimited => "rate_limited",
         Err(_) => "refused",
     });
     Ok(match outcome? {
-        (entry, false) => HttpResponse::Created().json(entry),
-        (entry, true) => HttpResponse::Ok().json(Deduplicated { entry: &entry, deduplicated: true }),
+        Sent::Stored(json) => HttpResponse::Created().content_type(ContentType::json()).body(json),
+        Sent::Before(entry) => HttpResponse::Ok().json(Deduplicated { entry: &entry, deduplicated: true }),
     })
 }
 
-/// The entry, and whether it had been stored before.
-async fn send(caller: &Caller, body: SendMessage, state: &State) -> Result<(Entry, bool), Rejection> {
+enum Sent {
+    /// The entry's JSON.
+    Stored(Bytes),
+    Before(Entry),
+}
+
+async fn send(caller: &Caller, body: SendMessage, state: &State) -> Result<Sent, Rejection> {
     let draft = body.into_draft(caller)?;
     if !caller.is_service {
         state.limits.check(&draft.sender_id)?;
     }
     match state.writer.append(draft).await {
-        Ok(Appended::Stored(entry)) => Ok((entry, false)),
-        Ok(Appended::Deduplicated(entry)) => Ok((entry, true)),
+        Ok(Appended::Stored(json)) => Ok(Sent::Stored(json)),
+        Ok(Appended::Deduplicated(entry)) => Ok(Sent::Before(entry)),
         Ok(Appended::Conflict) => Err(Rejection::new(
             ProblemCode::Conflict,
             "You have sent another message with this `clientMessageId` in this channel.",
@@ -148,6 +155,7 @@ impl SendMessage {
             content: self.content,
             metadata,
             client_message_id: self.client_message_id,
+            known_membership: None,
         })
     }
 }

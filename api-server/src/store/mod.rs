@@ -11,7 +11,7 @@ mod tables;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryId, Seq, Timestamp, UserId};
+use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryBody, EntryId, Seq, Timestamp, UserId};
 use uuid::Uuid;
 
 pub use error::StoreError;
@@ -38,13 +38,37 @@ pub struct Draft {
     pub content: String,
     pub metadata: Option<Box<RawValue>>,
     pub client_message_id: Option<ClientMessageId>,
+    /// A version of the channel's membership under which the sender is known to take part. A store may spare itself
+    /// looking, if the version is still this one.
+    pub known_membership: Option<i64>,
+}
+
+impl Draft {
+    /// The entry that it has become.
+    pub fn into_entry(self, seq: Seq, created_at: Timestamp) -> Entry {
+        Entry {
+            id: self.entry_id,
+            channel_id: self.channel_id,
+            seq,
+            sender_id: self.sender_id,
+            created_at,
+            body: EntryBody::Message {
+                kind: self.kind,
+                content: self.content,
+                metadata: self.metadata,
+                client_message_id: self.client_message_id,
+            },
+        }
+    }
 }
 
 /// What became of one draft of a batch.
 #[derive(Debug, Clone)]
 pub enum Verdict {
+    /// The draft's entry has this place in the log.
     Stored {
-        entry: Entry,
+        seq: Seq,
+        created_at: Timestamp,
         membership_version: i64,
     },
     /// The sender has used this `clientMessageId` in this channel before, for this entry.
@@ -158,7 +182,14 @@ pub struct MovedCursor {
 #[derive(Debug, Clone)]
 pub struct Participants {
     pub version: i64,
+    /// Ascending by user id.
     pub members: Vec<Participant>,
+}
+
+impl Participants {
+    pub fn contains(&self, user: &UserId) -> bool {
+        self.members.binary_search_by(|member| member.user_id.cmp(user)).is_ok()
+    }
 }
 
 #[derive(Debug, Clone)]

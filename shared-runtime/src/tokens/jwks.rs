@@ -1,6 +1,7 @@
 //! Keys from a JWKS URL, cached: fetched anew when they are old or when a token names an unknown one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -34,6 +35,8 @@ pub(super) struct Jwks {
     url: Url,
     client: reqwest::Client,
     keys: RwLock<Cached>,
+    /// How often the keys have been fetched.
+    generation: AtomicU64,
     /// Held by the one task that fetches; says when it last tried.
     last_try: Mutex<Option<Instant>>,
     min_pause: Duration,
@@ -55,7 +58,19 @@ impl Jwks {
             .timeout(FETCH_LIMIT)
             .redirect(reqwest::redirect::Policy::limited(3))
             .build()?;
-        Ok(Self { url, client, keys: RwLock::default(), last_try: Mutex::default(), min_pause })
+        Ok(Self {
+            url,
+            client,
+            keys: RwLock::default(),
+            generation: AtomicU64::new(0),
+            last_try: Mutex::default(),
+            min_pause,
+        })
+    }
+
+    /// Another number after every fetch: what was verified before it may have been signed by a key that is gone.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The key that the token names. Its header chooses among our keys and nothing else.
@@ -113,6 +128,7 @@ impl Jwks {
                     }
                     info!(keys = keys.len(), "fetched the token issuer's keys");
                     *self.keys.write().await = Cached { keys, fetched_at: Some(Instant::now()) };
+                    self.generation.fetch_add(1, Ordering::Release);
                 }
                 Err(error) => warn!(%error, "cannot fetch the token issuer's keys"),
             }
@@ -159,7 +175,7 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     // {"alg":"EdDSA","kid":"unknown"} with claims and a signature that nobody looks at here.
     const UNKNOWN: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InVua25vd24ifQ.e30.AA";

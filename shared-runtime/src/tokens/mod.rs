@@ -1,5 +1,6 @@
 //! Who calls: tokens are verified here, by a shared secret or by a JWKS.
 
+mod cache;
 mod jwks;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use shared_types::Claims;
 use url::Url;
 
 use crate::secret::{OptionError, Secret, secret_from};
+pub use cache::CachedVerifier;
 use jwks::Jwks;
 
 const SECRET: &str = "NARU_JWT_SECRET";

@@ -1,6 +1,6 @@
 //! Batches: a verdict for each row, places without gaps, all of the rest or nothing.
 
-use api_server::store::{OutboxId, StoreError, Verdict};
+use api_server::store::{Draft, OutboxId, StoreError, Verdict};
 use serde_json::value::RawValue;
 use shared_types::ChannelId;
 
@@ -55,10 +55,13 @@ async fn an_entry_is_read_back_as_it_was_answered(store: AnyStore) {
 
     let verdicts = store.appender().append(OutboxId::generate(), &[&first, &second]).await.unwrap();
 
-    let answered: Vec<String> = verdicts
+    let answered: Vec<String> = [&first, &second]
         .iter()
-        .map(|verdict| match verdict {
-            Verdict::Stored { entry, .. } => json(entry),
+        .zip(&verdicts)
+        .map(|(draft, verdict)| match verdict {
+            Verdict::Stored { seq, created_at, .. } => {
+                json(&Draft::clone(draft).into_entry(*seq, *created_at))
+            }
             other => panic!("not stored: {other:?}"),
         })
         .collect();

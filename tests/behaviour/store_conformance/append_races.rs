@@ -27,7 +27,7 @@ async fn appenders_beside_each_other_leave_no_gap_and_nothing_out(store: AnyStor
                 let verdicts =
                     appender.append(OutboxId::generate(), &batch.iter().collect::<Vec<_>>()).await.unwrap();
                 places.extend(verdicts.iter().map(|verdict| match verdict {
-                    Verdict::Stored { entry, .. } => entry.seq,
+                    Verdict::Stored { seq, .. } => *seq,
                     other => panic!("not stored: {other:?}"),
                 }));
             }

@@ -1,6 +1,6 @@
 //! The batch statement of the group commit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use shared_types::{Entry, EntryBody, EntryId};
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Postgres;
+use super::append_known::{Outcome, Plan, append_known};
 use crate::store::columns::Moment;
 use crate::store::rows::{corrupt, raw_json};
 use crate::store::{Appender, Draft, OutboxId, StoreError, Verdict};
@@ -17,10 +18,15 @@ use crate::store::{Appender, Draft, OutboxId, StoreError, Verdict};
 /// Beyond the statement's own limit: reached only when the server does not even report that.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
+/// How long batches are judged row by row after one that held a repeat. So those who send repeats, however many, cost one
+/// batch a second a second try.
+const JUDGED_FOR: Duration = Duration::from_secs(1);
+
 /// A connection that one writer keeps for itself, so that no batch waits for one or is preceded by a check.
 pub(super) struct AppendConnection {
     store: Postgres,
     connection: Option<PoolConnection<PgDriver>>,
+    last_repeat: Option<Instant>,
 }
 
 #[derive(FromRow)]
@@ -38,7 +44,7 @@ struct VerdictRow {
 
 impl AppendConnection {
     pub(super) fn new(store: Postgres) -> Self {
-        Self { store, connection: None }
+        Self { store, connection: None, last_repeat: None }
     }
 }
 
@@ -49,10 +55,10 @@ impl Appender for AppendConnection {
             Some(connection) => connection,
             None => self.store.pool.acquire().await?,
         };
-        match timeout(ANSWER_LIMIT, run(&mut connection, outbox, self.store.owner, drafts)).await {
-            Ok(Ok(rows)) => {
+        match timeout(ANSWER_LIMIT, self.run(&mut connection, outbox, drafts)).await {
+            Ok(Ok(verdicts)) => {
                 self.connection = Some(connection);
-                verdicts(drafts, rows)
+                Ok(verdicts)
             }
             Ok(Err(error)) => {
                 // A connection that has only refused values is as good as before.
@@ -70,7 +76,28 @@ impl Appender for AppendConnection {
     }
 }
 
-async fn run(
+impl AppendConnection {
+    /// Without judging each row, if nothing is expected to be judged; otherwise, and when that fails, with.
+    async fn run(
+        &mut self,
+        connection: &mut PoolConnection<PgDriver>,
+        outbox: OutboxId,
+        drafts: &[&Draft],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let owner = self.store.owner;
+        let expects_repeats = self.last_repeat.is_some_and(|at| at.elapsed() < JUDGED_FOR);
+        if let Some(plan) = Plan::of(drafts).filter(|_| !expects_repeats) {
+            match append_known(connection, outbox, owner, drafts, &plan).await? {
+                Outcome::Stored(verdicts) => return Ok(verdicts),
+                Outcome::MembershipChanged => {}
+                Outcome::Repeated => self.last_repeat = Some(Instant::now()),
+            }
+        }
+        verdicts(drafts, judge_and_append(connection, outbox, owner, drafts).await?)
+    }
+}
+
+async fn judge_and_append(
     connection: &mut PoolConnection<PgDriver>,
     outbox: OutboxId,
     owner: Uuid,
@@ -103,33 +130,27 @@ fn verdicts(drafts: &[&Draft], mut rows: Vec<VerdictRow>) -> Result<Vec<Verdict>
 }
 
 fn verdict(draft: &Draft, row: VerdictRow) -> Result<Verdict, StoreError> {
-    let (kind, content, metadata) = match row.verdict.as_str() {
-        "no_such_channel" => return Ok(Verdict::NoSuchChannel),
-        "not_a_participant" => return Ok(Verdict::NotAParticipant),
-        "stored" => (draft.kind.clone(), draft.content.clone(), draft.metadata.clone()),
-        _ => (
-            row.entry_kind.unwrap_or_default(),
-            row.entry_content.unwrap_or_default(),
-            row.entry_metadata.map(raw_json).transpose()?,
-        ),
-    };
-    let entry = Entry {
-        id: EntryId(row.entry_id),
-        channel_id: draft.channel_id,
-        seq: row.entry_seq.ok_or_else(|| corrupt("a stored entry without seq"))?,
-        sender_id: draft.sender_id.clone(),
-        created_at: row.entry_created_at.0,
-        body: EntryBody::Message {
-            kind,
-            content,
-            metadata,
-            client_message_id: draft.client_message_id.clone(),
-        },
-    };
-    Ok(if row.verdict == "stored" {
-        let membership_version = row.membership.ok_or_else(|| corrupt("a channel without version"))?;
-        Verdict::Stored { entry, membership_version }
-    } else {
-        Verdict::Earlier(entry)
-    })
+    let place = |seq: Option<i64>| seq.ok_or_else(|| corrupt("a stored entry without seq"));
+    match row.verdict.as_str() {
+        "no_such_channel" => Ok(Verdict::NoSuchChannel),
+        "not_a_participant" => Ok(Verdict::NotAParticipant),
+        "stored" => Ok(Verdict::Stored {
+            seq: place(row.entry_seq)?,
+            created_at: row.entry_created_at.0,
+            membership_version: row.membership.ok_or_else(|| corrupt("a channel without version"))?,
+        }),
+        _ => Ok(Verdict::Earlier(Entry {
+            id: EntryId(row.entry_id),
+            channel_id: draft.channel_id,
+            seq: place(row.entry_seq)?,
+            sender_id: draft.sender_id.clone(),
+            created_at: row.entry_created_at.0,
+            body: EntryBody::Message {
+                kind: row.entry_kind.unwrap_or_default(),
+                content: row.entry_content.unwrap_or_default(),
+                metadata: row.entry_metadata.map(raw_json).transpose()?,
+                client_message_id: draft.client_message_id.clone(),
+            },
+        })),
+    }
 }

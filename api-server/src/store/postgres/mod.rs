@@ -1,6 +1,7 @@
 //! The store on PostgreSQL: one pool, one file per table.
 
 mod append;
+mod append_known;
 mod channels;
 mod cursors;
 mod devices;

@@ -58,7 +58,7 @@ impl ParticipantStore for Postgres {
         let ids: Vec<Uuid> = channels.iter().map(|id| id.0).collect();
         let rows: Vec<ParticipantRow> = sqlx::query_as(
             "SELECT p.channel_id, c.membership_version, p.user_id, p.joined_seq FROM channels c
-             JOIN participants p ON p.channel_id = c.id WHERE c.id = ANY ($1) ORDER BY p.channel_id",
+             JOIN participants p ON p.channel_id = c.id WHERE c.id = ANY ($1) ORDER BY p.channel_id, p.user_id",
         )
         .bind(ids)
         .fetch_all(&self.pool)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
-use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody, Seq};
+use shared_types::{ChannelId, ClientMessageId, Seq};
 use sqlx::{AssertSqlSafe, FromRow, Row, SqliteConnection};
 use tokio::time::timeout;
 
@@ -39,6 +39,13 @@ struct Head {
     moment: Moment,
 }
 
+/// A draft that is stored, and where.
+struct Placed<'a> {
+    draft: &'a Draft,
+    seq: Seq,
+    moment: Moment,
+}
+
 impl FileAppender {
     pub(super) fn new(store: Sqlite) -> Self {
         let judge = format!(
@@ -58,10 +65,13 @@ impl FileAppender {
         let mut transaction = self.store.begin_write().await?;
         let mut heads = HashMap::new();
         let verdicts = self.judge(&mut transaction, drafts, &mut heads).await?;
-        let stored: Vec<&Entry> = verdicts
+        let stored: Vec<Placed<'_>> = drafts
             .iter()
-            .filter_map(|verdict| match verdict {
-                Verdict::Stored { entry, .. } => Some(entry),
+            .zip(&verdicts)
+            .filter_map(|(draft, verdict)| match verdict {
+                Verdict::Stored { seq, created_at, .. } => {
+                    Some(Placed { draft, seq: *seq, moment: Moment(*created_at) })
+                }
                 _ => None,
             })
             .collect();
@@ -120,7 +130,8 @@ impl FileAppender {
                 });
                 head.last_seq += 1;
                 Ok(Verdict::Stored {
-                    entry: entry(draft, head),
+                    seq: head.last_seq,
+                    created_at: head.moment.0,
                     membership_version: row.try_get("membership_version")?,
                 })
             })
@@ -130,32 +141,28 @@ impl FileAppender {
     async fn insert(
         &self,
         connection: &mut SqliteConnection,
-        mut entries: &[&Entry],
+        mut placed: &[Placed<'_>],
     ) -> Result<(), StoreError> {
         for (size, sql) in &self.inserts {
-            while let Some((rows, rest)) = entries.split_at_checked(*size) {
+            while let Some((rows, rest)) = placed.split_at_checked(*size) {
                 if rows.is_empty() {
                     break;
                 }
                 let mut insert = sqlx::query(AssertSqlSafe(sql.clone()));
-                for entry in rows {
-                    let EntryBody::Message { kind, content, metadata, client_message_id } = &entry.body
-                    else {
-                        return Err(corrupt("a draft that is no message"));
-                    };
+                for Placed { draft, seq, moment } in rows {
                     insert = insert
-                        .bind(entry.channel_id.0)
-                        .bind(entry.seq)
-                        .bind(entry.id.0)
-                        .bind(entry.sender_id.as_str())
-                        .bind(Moment(entry.created_at))
-                        .bind(kind.as_str())
-                        .bind(content.as_str())
-                        .bind(metadata.as_deref().map(RawValue::get))
-                        .bind(client_message_id.as_ref().map(ClientMessageId::as_str));
+                        .bind(draft.channel_id.0)
+                        .bind(*seq)
+                        .bind(draft.entry_id.0)
+                        .bind(draft.sender_id.as_str())
+                        .bind(*moment)
+                        .bind(draft.kind.as_str())
+                        .bind(draft.content.as_str())
+                        .bind(draft.metadata.as_deref().map(RawValue::get))
+                        .bind(draft.client_message_id.as_ref().map(ClientMessageId::as_str));
                 }
                 insert.execute(&mut *connection).await?;
-                entries = rest;
+                placed = rest;
             }
         }
         Ok(())
@@ -170,22 +177,6 @@ impl Appender for FileAppender {
             Ok(verdicts) => verdicts,
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
-    }
-}
-
-fn entry(draft: &Draft, head: &Head) -> Entry {
-    Entry {
-        id: draft.entry_id,
-        channel_id: draft.channel_id,
-        seq: head.last_seq,
-        sender_id: draft.sender_id.clone(),
-        created_at: head.moment.0,
-        body: EntryBody::Message {
-            kind: draft.kind.clone(),
-            content: draft.content.clone(),
-            metadata: draft.metadata.clone(),
-            client_message_id: draft.client_message_id.clone(),
-        },
     }
 }
 

@@ -142,6 +142,7 @@ mod tests {
             content: content.into(),
             metadata: None,
             client_message_id: None,
+            known_membership: None,
         }
     }
 
@@ -186,7 +187,10 @@ mod tests {
 
         for seq in 1..=3 {
             let stored = appender.append(OutboxId::generate(), &[&draft(channel, "bad")]).await.unwrap();
-            assert!(matches!(&stored[0], Verdict::Stored { entry, .. } if entry.seq == seq), "{stored:?}");
+            assert!(
+                matches!(&stored[0], Verdict::Stored { seq: stored, .. } if *stored == seq),
+                "{stored:?}"
+            );
         }
         store.close().await;
         std::fs::remove_dir_all(folder).unwrap();

@@ -52,7 +52,7 @@ impl ParticipantStore for Sqlite {
         let rows: Vec<ParticipantRow> = sqlx::query_as(
             "SELECT p.channel_id, c.membership_version, p.user_id, p.joined_seq FROM channels c
              JOIN participants p ON p.channel_id = c.id
-             WHERE c.id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY p.channel_id",
+             WHERE c.id IN (SELECT unhex(value) FROM json_each($1)) ORDER BY p.channel_id, p.user_id",
         )
         .bind(json_of(channels.iter().map(|id| id.0)))
         .fetch_all(&self.readers)
