@@ -227,6 +227,34 @@ async fn a_push_that_gets_no_answer_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn no_more_are_pushed_at_one_time_than_may_be_and_a_server_that_stops_leaves_the_others_their_turn() {
+    let builder = Cluster::builder().apis(0).gateways(0).api_flag("--push-in-flight=2");
+    let cluster = builder.api_flag("--push-fold-window=0s").start().await;
+    let server = cluster.spawn_api().await;
+    let users: Vec<_> = (0..12).map(|n| format!("user-{n}")).collect();
+    for user in &users {
+        server.api.register_device(user, "phone", user).await;
+        cluster.fcm.respond_once(user, Behaviour::Hold);
+    }
+    let members: Vec<_> = users.iter().map(String::as_str).collect();
+    let channel = server.api.create_group("alice", &members, "crew").await;
+    server.api.send("alice", &channel, "ahoy").await;
+    let database = cluster.database().await;
+    let leased = "SELECT count(*) FROM push_jobs WHERE due_at > now() + interval '5 seconds'";
+    eventually("one more waits for its turn", async || count(&database, leased).await > 2).await;
+    cluster.fcm.wait_until(|seen| seen.in_flight == 2).await;
+
+    server.process.sigterm();
+    eventually("another server may push the others", async || count(&database, leased).await == 2).await;
+    cluster.fcm.release();
+    server.process.wait_exit().await;
+    assert_eq!((cluster.fcm.accepted().len(), cluster.fcm.seen().max_in_flight), (2, 2));
+    let waiting = "SELECT count(*) FROM push_jobs WHERE due_at IS NOT NULL";
+    assert_eq!(count(&database, waiting).await, 10, "what was pushed is settled");
+    assert_eq!(count(&database, leased).await, 0);
+}
+
+#[tokio::test]
 async fn a_push_that_is_tried_for_the_last_time_is_kept_with_its_reason_until_there_is_more_to_tell() {
     let (cluster, api) = everyone_is_offline().await;
     let channel = api.create_direct("alice", "bob").await;

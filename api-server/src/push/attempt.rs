@@ -51,16 +51,21 @@ impl Attempts {
             // The device or its user has gone, or the target was disabled since.
             return self.settler.finish(&job).await;
         };
-        // Never closed.
-        let place = self.places.acquire().await;
+        let place = tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => return self.hold_back(job.id, Duration::ZERO).await,
+            // Never closed.
+            place = self.places.acquire() => place,
+        };
         if let Some(pause) = self.too_late(pending, leased_at) {
             return self.hold_back(job.id, pause).await;
         }
         let begun_at = Instant::now();
         let outcome = self.sender.send(&push).await;
-        drop(place);
         self.count(&job, &push, &outcome);
         self.judge(pending, &outcome, begun_at);
+        // Not before: the next one has to see that it was refused. Nor later: it need not wait for the database.
+        drop(place);
         self.act(&job, pending, outcome).await;
     }
 
@@ -74,8 +79,7 @@ impl Attempts {
         if self.faults().has_closed_since(pending.platform, leased_at) {
             return Some(self.fault_pause);
         }
-        let is_over = self.stopping.is_cancelled() || leased_at.elapsed() > LONGEST_WAIT;
-        is_over.then_some(Duration::ZERO)
+        (leased_at.elapsed() > LONGEST_WAIT).then_some(Duration::ZERO)
     }
 
     pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {

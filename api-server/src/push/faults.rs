@@ -179,6 +179,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_before_pushing_stopped_is_told_from_the_one_that_is_to_try_it() {
+        let (mut faults, start) = faults();
+        let stopped_at = start + SECOND;
+        assert!(!faults.has_closed_since(Ios, start));
+        faults.refused(Platform, Ios, start, stopped_at);
+        assert!(!faults.has_closed_since(Ios, start), "one refusal may be about one push");
+        faults.refused(Platform, Ios, start, stopped_at);
+        assert!(faults.has_closed_since(Ios, start));
+        assert!(!faults.has_closed_since(Android, start));
+        assert!(!faults.has_closed_since(Ios, stopped_at + PAUSE), "it is the one that tries");
+        faults.worked(Ios, stopped_at + PAUSE, stopped_at + PAUSE);
+        assert!(!faults.has_closed_since(Ios, start), "pushing goes on");
+    }
+
+    #[test]
     fn the_second_refusal_in_a_row_stops_everything_until_one_push_is_taken() {
         let (mut faults, start) = faults();
         assert!(faults.refused(Everything, Android, start, start), "the first is told");

@@ -22,7 +22,7 @@ use crate::store::{PushJob, Store};
 
 /// Jobs taken by one statement.
 const BATCH: usize = 100;
-/// Longer than a push takes. After a crash the jobs are due again this late.
+/// Longer than a push waits for its place and takes. After a crash the jobs are due again this late.
 const LEASE: Duration = Duration::from_secs(60);
 /// While the project has no budget, jobs that are taken in vain are given back; this bounds how many: those of one
 /// look a second.
@@ -45,7 +45,7 @@ pub struct PushWorker {
 }
 
 impl PushWorker {
-    /// Runs until `stopping`; then finishes what is in flight. `wake` says that jobs have begun to wait, which are due
+    /// Runs until `stopping`; then finishes what is in flight and gives back what waits for its place. `wake` says that jobs have begun to wait, which are due
     /// after the fold window.
     pub async fn run(self, wake: Arc<Notify>, stopping: CancellationToken) {
         let mut alarm = Alarm::new(wake.clone(), self.fold_window);
@@ -106,7 +106,7 @@ impl PushWorker {
         }
         while places.pushes.join_next().await.is_some() {}
         drop(places);
-        // Panicked, at worst.
+        // At worst it has panicked, and what it had not written is pushed again when the leases end.
         let _ended = settling.await;
     }
 }
@@ -114,7 +114,9 @@ impl PushWorker {
 /// The pushes at one time and those that wait, and what bounds them.
 struct Places {
     budgets: Budgets,
+    /// Those that wait for a place are among them.
     pushes: JoinSet<()>,
+    /// Places, at least 1.
     most: usize,
     attempts: Arc<Attempts>,
     metrics: Metrics,

@@ -66,8 +66,11 @@ pub async fn begin_anew(database: &PgPool) -> anyhow::Result<()> {
              UPDATE channels SET last_seq = last_seq + $1 RETURNING id, last_seq
          )
          INSERT INTO entries (channel_id, seq, id, type, sender_id, created_at, kind, content, client_message_id)
-         SELECT a.id, a.last_seq - n, gen_random_uuid(), 'message', p.user_id, now(), 'text', $2, 'old-' || n
-         FROM advanced a JOIN participants p ON p.channel_id = a.id, generate_series(0, $1 - 1) n",
+         SELECT a.id, a.last_seq - n, gen_random_uuid(), 'message', first.user_id, now(), 'text', $2, 'old-' || n
+         FROM advanced a
+         JOIN (SELECT channel_id, min(user_id) AS user_id FROM participants GROUP BY channel_id) first
+             ON first.channel_id = a.id
+         CROSS JOIN generate_series(0, $1 - 1) n",
     )
     .bind(OLD_MESSAGES)
     .bind(message::content())

@@ -7,6 +7,8 @@
 pub mod api;
 pub mod gateway;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -22,6 +24,10 @@ pub const GATEWAY: &str = "tutorial-gateway";
 
 /// Where an api hands over what one user shall get.
 const PUSH_PATH: &str = "/ws/send/message";
+
+/// Of both: well above the pauses between two trials, and above what the api keeps its own connections for, or a POST
+/// could meet the end of its connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(600);
 
 /// Two processes, on the Postgres and the Redis of a cluster. They end when this is dropped.
 pub struct Tutorial {

@@ -36,3 +36,35 @@ async fn work(mut worker: impl Worker, done: Arc<AtomicU64>, is_over: Arc<Atomic
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    struct Counting(u64);
+
+    impl Worker for Counting {
+        async fn turn(&mut self) -> anyhow::Result<u64> {
+            tokio::task::yield_now().await;
+            self.0 += 1;
+            if self.0 == u64::from(u8::MAX) {
+                bail!("that was the last");
+            }
+            Ok(2)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_fails_makes_the_measurement_worthless() {
+        let workers = vec![Counting(1_000), Counting(0)];
+        rate(&Effort::SMOKE, workers, || ()).await.err().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_workers_do_is_counted() {
+        let rate = rate(&Effort::SMOKE, vec![Counting(1_000)], || ()).await.unwrap();
+        assert!(rate.count > 0 && rate.count.is_multiple_of(2), "{}", rate.count);
+    }
+}

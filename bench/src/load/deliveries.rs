@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::ops::Range;
-use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use harness::tokens::INTERNAL_SECRET;
@@ -14,13 +13,9 @@ use super::message;
 use crate::site::cluster::Service;
 use crate::site::population::User;
 
-/// A server ends a connection that nothing comes over for some seconds.
-const IDLE_LIMIT: Duration = Duration::from_secs(2);
-
 /// Channels of made-up users, of which no database knows. Nobody else may deliver to them: `seq` is counted here.
 pub struct Deliveries {
     connection: HttpConnection,
-    used_at: Instant,
     base_url: String,
     channels: Vec<Channel>,
 }
@@ -36,16 +31,20 @@ struct Channel {
 impl Deliveries {
     /// A channel for each `members` neighbours among the users.
     pub async fn open(gateway: &Service, users: &[User], members: usize) -> anyhow::Result<Self> {
-        let channel = |users: &[User]| {
-            let ids: Vec<&str> = users.iter().map(|user| user.id.as_str()).collect();
+        Self::of(gateway, users.chunks(members).map(|some| some.iter().collect()).collect()).await
+    }
+
+    /// A channel for each of the groups.
+    pub async fn of(gateway: &Service, groups: Vec<Vec<&User>>) -> anyhow::Result<Self> {
+        let channel = |members: Vec<&User>| {
+            let ids: Vec<&str> = members.iter().map(|user| user.id.as_str()).collect();
             let recipients = serde_json::to_string(&ids)?;
-            Ok(Channel { id: Uuid::now_v7(), recipients, members: users.len(), last_seq: 0 })
+            Ok(Channel { id: Uuid::now_v7(), recipients, members: members.len(), last_seq: 0 })
         };
         Ok(Self {
             connection: HttpConnection::open(&gateway.internal_url).await?,
-            used_at: Instant::now(),
             base_url: gateway.internal_url.clone(),
-            channels: users.chunks(members).map(channel).collect::<anyhow::Result<_>>()?,
+            channels: groups.into_iter().map(channel).collect::<anyhow::Result<_>>()?,
         })
     }
 
@@ -84,11 +83,7 @@ impl Deliveries {
         body.pop();
         body.push_str("]}");
         let request = post(&self.base_url, DELIVER_PATH, INTERNAL_SECRET, &body)?;
-        if self.used_at.elapsed() > IDLE_LIMIT {
-            self.connection = HttpConnection::open(&self.base_url).await?;
-        }
         let answer = self.connection.exchange(&request).await?;
-        self.used_at = Instant::now();
         if answer.status != 200 {
             let reason = String::from_utf8_lossy(self.connection.body(&answer));
             bail!("the gateway answered {}: {reason}", answer.status);

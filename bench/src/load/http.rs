@@ -1,5 +1,7 @@
 //! One keep-alive connection over HTTP/1.1: a request that is made once, an answer that is looked at.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -10,19 +12,34 @@ use super::stream::Stream;
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const MAX_HEADERS: usize = 32;
 
+/// A server ends a connection that nothing comes over for some seconds; what comes later goes over a new one.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
 pub struct HttpConnection {
+    address: Address,
     stream: Stream,
+    used_at: Instant,
     buffer: Vec<u8>,
 }
 
 impl HttpConnection {
     pub async fn open(base_url: &str) -> anyhow::Result<Self> {
-        let stream = Address::of(base_url)?.connect().await?;
-        Ok(Self { stream, buffer: Vec::with_capacity(2 * 1024) })
+        let address = Address::of(base_url)?;
+        let stream = address.connect().await?;
+        Ok(Self { address, stream, used_at: Instant::now(), buffer: Vec::with_capacity(2 * 1024) })
     }
 
     /// Sends a whole request and waits for the whole answer: its status. The body is [`HttpConnection::body`].
     pub async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        if self.used_at.elapsed() > IDLE_LIMIT {
+            self.stream = self.address.connect().await?;
+        }
+        let answer = self.exchange_now(request).await;
+        self.used_at = Instant::now();
+        answer
+    }
+
+    async fn exchange_now(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
         self.stream.write_all(request).await.context("the server has hung up")?;
         // Nothing to do over TCP.
         self.stream.flush().await.context("the server has hung up")?;

@@ -30,8 +30,6 @@ const FILES: [(&str, &str); 3] = [
 const INSTALL_LIMIT: Duration = Duration::from_secs(90);
 const START_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
-/// A server ends a connection that nothing comes over for some seconds.
-const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// It verifies none.
 const NO_TOKEN: &str = "none";
 
@@ -143,14 +141,13 @@ impl SocketIo {
 /// The end that events are ordered over, of the server without sockets: what it emits reaches the other through Redis.
 pub struct Emitter {
     connection: HttpConnection,
-    used_at: Instant,
     base_url: String,
 }
 
 impl Emitter {
     pub async fn open(publisher: &SocketIo) -> anyhow::Result<Self> {
         let base_url = format!("http://{}", publisher.address);
-        Ok(Self { connection: HttpConnection::open(&base_url).await?, used_at: Instant::now(), base_url })
+        Ok(Self { connection: HttpConnection::open(&base_url).await?, base_url })
     }
 
     /// So many events to each of these rooms, each an entry with the fields and the length of ours. Answered when they are
@@ -159,11 +156,7 @@ impl Emitter {
         let rooms: Vec<String> = rooms.map(|room| room.to_string()).collect();
         let order = json!({ "rooms": rooms, "entries": entries, "content": message::content() }).to_string();
         let request = post(&self.base_url, "/emit", NO_TOKEN, &order)?;
-        if self.used_at.elapsed() > IDLE_LIMIT {
-            self.connection = HttpConnection::open(&self.base_url).await?;
-        }
         let answer = self.connection.exchange(&request).await?;
-        self.used_at = Instant::now();
         if answer.status != 204 {
             bail!("the publisher of Socket.IO answered {}", answer.status);
         }

@@ -9,12 +9,12 @@ use super::audience::Audience;
 use super::latencies::{Latencies, Percentiles};
 use super::senders::{Counts, Pace, Senders};
 use crate::effort::Effort;
-use crate::floors::log::begin_anew;
 use crate::meters::cpu::{Cpu, microseconds_each};
 use crate::meters::rate::Rate;
 use crate::site::Site;
 use crate::site::cluster::Cluster;
 use crate::site::population::Population;
+use crate::site::tables::{count_entries, settle, shorten_log};
 
 /// A server that delivers nothing for so long has nothing left to deliver.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -95,10 +95,21 @@ pub fn refusals<'a>(trials: impl IntoIterator<Item = &'a Trial>) -> Option<Strin
 }
 
 impl Arena<'_> {
-    /// As floors begin: without earlier entries, and without a checkpoint that is due while we measure.
+    /// A short trial of which nothing is told: every cache has seen the load, and every table has rows by which the
+    /// planner plans. Once, before the first trial.
+    pub async fn break_in(&self, effort: &Effort, clients: usize) -> anyhow::Result<()> {
+        let short = Effort { warm_up: Duration::ZERO, measured: effort.warm_up, ..*effort };
+        self.trial(&short, clients, Pace::Closed).await?;
+        match self.database {
+            Some(database) => Ok(settle(database).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// So that a trial begins like the one before, and like its floors.
     pub async fn begin_anew(&self) -> anyhow::Result<()> {
         match self.database {
-            Some(database) => begin_anew(database).await,
+            Some(database) => Ok(shorten_log(database).await?),
             None => Ok(()),
         }
     }
@@ -160,9 +171,10 @@ impl Arena<'_> {
     }
 
     async fn rows(&self) -> anyhow::Result<u64> {
-        let Some(database) = self.database else { return Ok(0) };
-        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM entries").fetch_one(database).await?;
-        Ok(u64::try_from(rows)?)
+        match self.database {
+            Some(database) => count_entries(database).await,
+            None => Ok(0),
+        }
     }
 
     fn cpu(&self) -> anyhow::Result<Option<Cpu>> {

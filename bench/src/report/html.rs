@@ -163,7 +163,7 @@ fn measured(outcome: &Outcome) -> String {
          <th scope=\"col\">spread</th><th scope=\"col\" class=\"bar\">runs, from 0</th><th scope=\"col\">target</th>\
          <th scope=\"col\"></th></tr></thead><tbody>{rows}</tbody></table></div>"
     );
-    let notes: String = outcome.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
+    let notes: String = outcome.notes.iter().map(|note| format!("<li>{}</li>", prose(note))).collect();
     let plots: String = outcome
         .plots
         .iter()
@@ -172,7 +172,7 @@ fn measured(outcome: &Outcome) -> String {
         .collect();
     let unless_empty = |text: &str, whole: String| if text.is_empty() { String::new() } else { whole };
     [
-        format!("<p class=\"soft\">{}</p>", escaped(outcome.measures)),
+        format!("<p class=\"soft\">{}</p>", prose(outcome.measures)),
         unless_empty(&rows, table),
         unless_empty(&notes, format!("<ul class=\"notes\">{notes}</ul>")),
         unless_empty(&plots, format!("<div class=\"plots\">{plots}</div>")),
@@ -223,6 +223,16 @@ fn bar(figure: &Figure) -> String {
     )
 }
 
+/// Text in which words between backticks are code.
+fn prose(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let marked = parts.map(|(index, part)| match index % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    });
+    marked.collect()
+}
+
 /// Text that is no markup.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -261,6 +271,7 @@ mod tests {
         let page = page(&sample::circumstances(), &sample::findings());
         assert!(page.contains("<td>≥ 0.4 ×</td><td class=\"missed\">✗ missed</td>"));
         assert!(page.contains("<td>≥ 0.18 ×</td><td class=\"met\">✓ met</td>"));
+        assert!(page.contains("what a <code>reader</code> has to know"));
         assert!(page.contains("Failed: the disk &lt;full&gt;") && page.contains("Left out: no Node"));
     }
 }

@@ -63,7 +63,7 @@ fn send() -> Outcome {
             vec![9_800.0, 9_810.0, 9_790.0, 9_805.0, 9_801.0],
         ),
     ];
-    outcome.notes = vec!["Notes say what a reader has to know, or why a target is missed.".into()];
+    outcome.notes = vec!["Notes say what a `reader` has to know, or why a target is missed.".into()];
     let over_time = |name: &str, rate: f64| Series {
         name: name.into(),
         points: (1..=30).map(|tick| (f64::from(tick) / 10.0, rate + 900.0 * f64::from(tick).sin())).collect(),

@@ -57,6 +57,7 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         .collect();
     let mut paces = Vec::new();
     for arena in &arenas {
+        arena.break_in(effort, CLIENTS).await?;
         paces.push(arena.trial(effort, CLIENTS, Pace::Closed).await?.share(LOAD));
     }
     let mut trials: Vec<Vec<Trial>> = KINDS.iter().map(|_| Vec::new()).collect();

@@ -45,6 +45,9 @@ pub async fn run(effort: &Effort, place: &Place) -> anyhow::Result<Outcome> {
         None => None,
     };
 
+    for hall in [Some(&naru), by_tutorial.as_ref()].into_iter().flatten() {
+        hall.break_in(effort, FEW_CLIENTS).await?;
+    }
     let mut findings = Findings::default();
     for run in 1..=effort.runs {
         progress.step(format!("run {run}"));

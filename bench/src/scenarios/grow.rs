@@ -36,6 +36,9 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
 
     // Ten trials in each run: half the length is enough for a count.
     let effort = &Effort { measured: effort.measured / 2, ..*effort };
+    for variant in &variants {
+        variant.break_in(effort).await?;
+    }
     let mut paces: Vec<Pace> = Vec::new();
     for kind in Kind::ALL {
         paces.push(variants[0].trial(kind, effort, Pace::Closed).await?.share(LOAD));

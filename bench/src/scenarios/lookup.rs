@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use api_server::config::Config;
@@ -15,6 +15,7 @@ use crate::effort::Effort;
 use crate::floors::mget::Mget;
 use crate::load::closed_loop::{self, Worker};
 use crate::load::latencies::Latencies;
+use crate::meters::cpu;
 use crate::outcome::{Figure, Outcome, Plot, PlotKind, Series, Unit};
 use crate::progress::Progress;
 
@@ -126,6 +127,8 @@ struct Side {
     /// Of each run.
     per_second: Vec<f64>,
     p50_milliseconds: Vec<f64>,
+    /// Microseconds of this process for a question.
+    cpu: Vec<f64>,
     /// Of the first run.
     percentiles: Option<Series>,
     /// In all runs.
@@ -155,8 +158,13 @@ impl Cell {
         let mut figures = vec![ratio.at_least(OF_MGET)];
         for (name, side) in [("questions", &self.ours), ("MGET", &self.floor)] {
             figures.push(Figure::new(format!("{of}: {name}"), Unit::PerSecond, side.per_second.clone()));
-            let p50 = side.p50_milliseconds.clone();
-            figures.push(Figure::new(format!("{of}: {name}, p50"), Unit::Milliseconds, p50));
+            figures.push(if self.askers == 1 {
+                let p50 = side.p50_milliseconds.clone();
+                Figure::new(format!("{of}: {name}, p50"), Unit::Milliseconds, p50)
+            } else {
+                let name = format!("{of}: {name}, CPU of this process for one");
+                Figure::new(name, Unit::Microseconds, side.cpu.clone())
+            });
         }
         figures
     }
@@ -174,10 +182,17 @@ impl Side {
         let asker =
             |(index, ask)| Asker { ask, index, latencies: latencies.clone(), unanswered: unanswered.clone() };
         let workers = askers.enumerate().map(asker).collect();
-        let rate = closed_loop::rate(effort, workers, || latencies.clear()).await?;
+        let mut begun = Ok(Duration::ZERO);
+        let begin = || {
+            latencies.clear();
+            begun = cpu::of_process(std::process::id());
+        };
+        let rate = closed_loop::rate(effort, workers, begin).await?;
+        let used = cpu::of_process(std::process::id())?.saturating_sub(begun?);
         let percentiles = latencies.total()?;
         self.per_second.push(rate.per_second);
         self.p50_milliseconds.push(percentiles.milliseconds(50.0));
+        self.cpu.push(cpu::microseconds_each(used, rate.count));
         self.percentiles.get_or_insert_with(|| percentiles.series(name));
         self.unanswered += unanswered.load(Ordering::Relaxed);
         Ok(())

@@ -74,8 +74,10 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         Figure::new("capacity: messages delivered", Unit::PerSecond, vec![capacity]),
         Figure::new("services' resident memory before", Unit::Bytes, vec![memory_before]),
     ]);
-    if stretches.iter().all(|stretch| stretch.refused > 0.0) {
-        let refusals = each("p99 from due to refusal", Unit::Milliseconds, |stretch| stretch.refusal_p99);
+    let refusing = stretches.iter().filter(|stretch| stretch.refused > 0.0);
+    let refusal_p99: Vec<f64> = refusing.map(|stretch| stretch.refusal_p99).collect();
+    if !refusal_p99.is_empty() {
+        let refusals = Figure::new("p99 from due to refusal", Unit::Milliseconds, refusal_p99);
         outcome.figures.push(refusals.at_most(50.0));
     }
     outcome.plots = plots(&samples);

@@ -110,8 +110,8 @@ fn notes(installed: &Installed, paced_sessions: usize, burst_sessions: usize) ->
          WebSocket is the only transport, with the `ws` engine, without compression (the default); no heartbeat falls into \
          a measurement. Measured is the process with the sockets alone, as with our gateway, and all its threads count. \
          Both get the same entries: ours by POST in the place of an api-server, theirs through Redis; theirs \
-         are the event `message` with the entry as its argument, and so some bytes longer. Neither tells the sender what \
-         was delivered to whom, but ours answers who is absent and keeps each channel in order.",
+         are the event `message` with the entry as its argument, and so some bytes longer. Beyond that ours answers who is absent, and keeps \
+         each channel's order by `seq`.",
         installed.node,
     );
     let load = format!(

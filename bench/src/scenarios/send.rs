@@ -42,6 +42,7 @@ pub async fn run(effort: &Effort, place: &Place) -> anyhow::Result<Outcome> {
         Some(cluster) => Some(Floors::beside(cluster, &population).await?),
         None => None,
     };
+    naru.break_in(effort, CLIENTS).await?;
     let (mut ours, mut batched, mut echoed) = (Vec::new(), Vec::new(), Vec::new());
     for run in 1..=effort.runs {
         progress.step(format!("run {run}"));

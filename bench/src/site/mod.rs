@@ -5,6 +5,7 @@ mod gateways;
 pub mod ground;
 pub mod population;
 pub mod programs;
+pub mod tables;
 pub mod tokens;
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@ conformance!(
     a_lease_of_no_more_than_asked_takes_the_oldest,
     workers_beside_each_other_take_each_job_once,
     a_job_that_is_finished_or_has_failed_does_not_come_back,
+    jobs_that_are_finished_together_end_each_by_its_own_seq,
     a_job_that_is_postponed_comes_back_when_its_pause_ends,
     an_attempt_may_be_left_uncounted,
     a_push_reads_its_entry_channel_target_and_what_is_unread,
@@ -176,6 +177,19 @@ async fn a_job_that_is_finished_or_has_failed_does_not_come_back(store: AnyStore
     store.fail_push(jobs[0], "late").await.unwrap();
     store.finish_pushes(&[(jobs[1], 1)], AT_ONCE).await.unwrap();
     assert_eq!(ids(&store.lease_pushes(9, AT_ONCE).await.unwrap()), jobs[2..]);
+}
+
+async fn jobs_that_are_finished_together_end_each_by_its_own_seq(store: AnyStore) {
+    let channels = [messages(&store, 2).await, messages(&store, 2).await, messages(&store, 2).await];
+    for channel in channels {
+        enqueue(&store, channel, [2]).await;
+    }
+    let jobs = store.lease_pushes(9, LONG).await.unwrap();
+    // The first has been told of both messages, of one of them by a lease that had ended; the second of one.
+    let (told, half_told) = (jobs[0].id, jobs[1].id);
+    store.finish_pushes(&[(told, 2), (half_told, 1), (told, 1), (i64::MAX, 2)], AT_ONCE).await.unwrap();
+    assert_eq!(ids(&lease_again(&store).await), [half_told], "the third is leased yet");
+    store.finish_pushes(&[], AT_ONCE).await.unwrap();
 }
 
 async fn a_job_that_is_postponed_comes_back_when_its_pause_ends(store: AnyStore) {

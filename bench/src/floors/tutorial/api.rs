@@ -13,7 +13,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use super::{PUSH_PATH, Push, registry_key, user_of};
+use super::{KEEP_ALIVE, PUSH_PATH, Push, registry_key, user_of};
 
 /// As many as transactions of one row are fastest with.
 const DATABASE_CONNECTIONS: u32 = 32;
@@ -58,7 +58,7 @@ pub async fn serve(address: &str, database_url: &str, redis_url: &str) -> anyhow
         gateways: reqwest::Client::builder().tcp_nodelay(true).build()?,
     });
     let app = move || App::new().app_data(parts.clone()).route("/send/message", web::post().to(send_message));
-    HttpServer::new(app).disable_signals().bind(address)?.run().await?;
+    HttpServer::new(app).keep_alive(KEEP_ALIVE).disable_signals().bind(address)?.run().await?;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use anyhow::Context;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{Client, cmd};
 
-use super::{PUSH_PATH, Push, registry_key, user_of};
+use super::{KEEP_ALIVE, PUSH_PATH, Push, registry_key, user_of};
 
 struct Parts {
     sessions: RwLock<HashMap<String, Session>>,
@@ -34,7 +34,7 @@ pub async fn serve(address: &str, redis_url: &str) -> anyhow::Result<()> {
             .route("/ws", web::get().to(connect))
             .route(PUSH_PATH, web::post().to(push))
     };
-    HttpServer::new(app).disable_signals().bind(address)?.run().await?;
+    HttpServer::new(app).keep_alive(KEEP_ALIVE).disable_signals().bind(address)?.run().await?;
     Ok(())
 }
 

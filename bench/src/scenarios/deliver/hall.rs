@@ -1,5 +1,6 @@
 //! A hall full of listeners: a thousand sessions of a Naru or of the tutorial's, who talk in tens and in twos.
 
+use anyhow::Context;
 use sqlx::PgPool;
 
 use crate::effort::Effort;
@@ -19,6 +20,7 @@ const CHANNELS_WHEN_SMALL: usize = 30;
 const CHANNELS_OF_TWO: usize = 64;
 
 pub struct Hall<'a> {
+    name: &'static str,
     site: &'a Site,
     of_ten: Population,
     /// Among the same users.
@@ -34,7 +36,7 @@ impl<'a> Hall<'a> {
         let of_two = ground.populate(CHANNELS_OF_TWO, 2).await?;
         let audience = Audience::connect(&ground.site, &of_ten.users).await?;
         let (database, cluster) = (ground.database(), ground.cluster.as_ref());
-        Ok(Self { site: &ground.site, of_ten, of_two, audience, database, cluster })
+        Ok(Self { name: "Naru", site: &ground.site, of_ten, of_two, audience, database, cluster })
     }
 
     pub async fn of_tutorial(tutorial: &'a Tutorial, effort: &Effort) -> anyhow::Result<Self> {
@@ -42,7 +44,8 @@ impl<'a> Hall<'a> {
         let of_ten = Population::seed(site, database, channels(effort), 10).await?;
         let of_two = Population::seed(site, database, CHANNELS_OF_TWO, 2).await?;
         let audience = Audience::connect(site, &of_ten.users).await?;
-        Ok(Self { site, of_ten, of_two, audience, database: Some(database), cluster: None })
+        let (name, database) = ("the tutorial's way", Some(database));
+        Ok(Self { name, site, of_ten, of_two, audience, database, cluster: None })
     }
 
     pub async fn of_ten(&self, effort: &Effort, clients: usize, pace: Pace) -> anyhow::Result<Trial> {
@@ -58,6 +61,11 @@ impl<'a> Hall<'a> {
         self.of_ten(effort, self.of_ten.users.len(), highest.share(0.5)).await
     }
 
+    pub async fn break_in(&self, effort: &Effort, clients: usize) -> anyhow::Result<()> {
+        self.arena(&self.of_ten).break_in(effort, clients).await?;
+        self.arena(&self.of_two).break_in(effort, clients).await
+    }
+
     async fn trial(
         &self,
         population: &Population,
@@ -65,15 +73,19 @@ impl<'a> Hall<'a> {
         clients: usize,
         pace: Pace,
     ) -> anyhow::Result<Trial> {
-        let arena = Arena {
+        let arena = self.arena(population);
+        arena.begin_anew().await?;
+        arena.trial(effort, clients, pace).await.context(self.name)
+    }
+
+    fn arena<'b>(&'b self, population: &'b Population) -> Arena<'b> {
+        Arena {
             site: self.site,
             population,
             audience: Some(&self.audience),
             database: self.database,
             cluster: self.cluster,
-        };
-        arena.begin_anew().await?;
-        arena.trial(effort, clients, pace).await
+        }
     }
 }
 

@@ -73,19 +73,30 @@ impl<'a> Variant<'a> {
         Ok(Self { channels, gateways, cluster, site, of_two, of_ten, audience })
     }
 
-    /// Every user sends, to all of their channels of this kind.
+    pub async fn break_in(&self, effort: &Effort) -> anyhow::Result<()> {
+        for kind in Kind::ALL {
+            self.arena(kind).break_in(effort, kind.users()).await?;
+        }
+        Ok(())
+    }
+
+    /// Every user sends, to all of their channels of this kind. The log stays from trial to trial: with many channels
+    /// each has only few messages.
     pub async fn trial(&self, kind: Kind, effort: &Effort, pace: Pace) -> anyhow::Result<Trial> {
+        self.arena(kind).trial(effort, kind.users(), pace).await
+    }
+
+    fn arena(&self, kind: Kind) -> Arena<'_> {
         let population = match kind {
             Kind::OfTwo => &self.of_two,
             Kind::OfTen => &self.of_ten,
         };
-        let arena = Arena {
+        Arena {
             site: &self.site,
             population,
             audience: Some(&self.audience),
             database: Some(&self.cluster.database),
             cluster: Some(self.cluster),
-        };
-        arena.trial(effort, kind.users(), pace).await
+        }
     }
 }
