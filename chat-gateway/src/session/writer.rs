@@ -13,7 +13,7 @@ use super::socket::Ending;
 
 /// Once so much is together it is written, whatever else waits: what the kernel does not take stays in the session's
 /// memory. One frame may reach beyond it.
-const BATCH_BYTES: usize = 64 * 1024;
+const BATCH_BYTES: usize = 32 * 1024;
 
 thread_local! {
     /// Where frames are put together. It is needed during a write only, so each thread has one, and not each session.
