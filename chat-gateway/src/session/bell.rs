@@ -62,3 +62,25 @@ impl Bell {
         self.rung.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn who_is_rung_for_on_another_thread_is_woken() {
+        let bell = Bell::hang();
+        for _ in 0..100 {
+            let mut has_slept = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut has_slept, true) {
+                    return Poll::Ready(());
+                }
+                let (bell, sleeper) = (bell.clone(), cx.waker().clone());
+                std::thread::spawn(move || bell.ring(sleeper));
+                Poll::Pending
+            })
+            .await;
+        }
+    }
+}

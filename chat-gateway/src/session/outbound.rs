@@ -49,18 +49,8 @@ impl Outbound {
         // What is held is as much as may wait in the mailbox: together a client may be this far behind.
         let order = Order::new(gateway.mailbox_frames);
         let first_frame_due = Some(Instant::now() + FIRST_FRAME_WAIT);
-        let taken = VecDeque::new();
-        Self {
-            gateway,
-            user_id,
-            session,
-            taken,
-            order,
-            first_frame_due,
-            resume: None,
-            fill: None,
-            timer: None,
-        }
+        let (taken, resume, fill, timer) = (VecDeque::new(), None, None, None);
+        Self { gateway, user_id, session, taken, order, first_frame_due, resume, fill, timer }
     }
 
     /// Live entries wait for the client's first frame no longer.
