@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::congestion::Handover;
-use super::fanout::{Locations, plan};
+use super::fanout::{Hasher, Locations, plan};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::participants::ParticipantCache;
@@ -115,7 +115,7 @@ fn recipients<'a>(entry: &'a Outgoing, participants: &'a Participants) -> impl I
 }
 
 fn everyone(entries: &[Outgoing], participants: &[Option<Arc<Participants>>]) -> Vec<UserId> {
-    let mut users = HashSet::new();
+    let mut users: HashSet<&UserId, Hasher> = HashSet::default();
     for (entry, participants) in entries.iter().zip(participants) {
         if let Some(participants) = participants {
             users.extend(recipients(entry, participants));

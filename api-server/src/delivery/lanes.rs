@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::ack_watch::Unacked;
 use super::congestion::is_empty;
 use super::deliver_body::DeliverBody;
-use super::fanout::{Content, Shipment};
+use super::fanout::{Content, Hasher, Shipment};
 use super::gateway_client::GatewayClient;
 use super::outgoing::{Outgoing, Presence};
 use super::queue_age::QueueAge;
@@ -52,8 +52,10 @@ pub(super) struct LanesOptions {
 
 struct Shared {
     options: LanesOptions,
-    lanes: Mutex<HashMap<GatewayId, Lane>>,
+    lanes: Mutex<AllLanes>,
 }
+
+type AllLanes = HashMap<GatewayId, Lane, Hasher>;
 
 struct Lane {
     queue: mpsc::Sender<Shipment>,
@@ -118,7 +120,10 @@ impl Lanes {
     /// Under the lock that `retire` takes, so that nothing is put into a lane that has ended.
     fn with_lane<T>(&self, gateway: &GatewayId, put: impl FnOnce(&Lane) -> T) -> T {
         let mut lanes = self.0.lanes();
-        put(lanes.entry(gateway.clone()).or_insert_with(|| self.start_lane(gateway)))
+        match lanes.get(gateway) {
+            Some(lane) => put(lane),
+            None => put(lanes.entry(gateway.clone()).or_insert_with(|| self.start_lane(gateway))),
+        }
     }
 
     fn start_lane(&self, gateway: &GatewayId) -> Lane {
@@ -175,7 +180,7 @@ impl Shared {
         is_over
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<GatewayId, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, AllLanes> {
         // The map is whole after every statement, so a panic elsewhere has not broken it.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -60,6 +60,9 @@ pub struct DeliveryParts {
     pub max_waiting_sends: usize,
 }
 
+/// The JSON of a message of 200 characters.
+const USUAL_ENTRY_BYTES: usize = 512;
+
 /// A committed entry with its JSON, which is what everyone gets of it.
 pub struct Written {
     committed: Committed,
@@ -71,10 +74,14 @@ impl Written {
     /// Serialises the entry, the only time that this is done.
     pub fn new(committed: Committed) -> Self {
         let entry = &committed.entry;
-        let json = serde_json::to_vec(entry)
-            .inspect_err(|error| error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown"))
-            .map(Bytes::from)
-            .ok();
+        let mut json = Vec::with_capacity(USUAL_ENTRY_BYTES);
+        let json = match serde_json::to_writer(&mut json, entry) {
+            Ok(()) => Some(Bytes::from(json)),
+            Err(error) => {
+                error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown");
+                None
+            }
+        };
         Self { committed, json }
     }
 }

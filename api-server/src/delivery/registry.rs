@@ -10,7 +10,7 @@ use shared_types::registry_keys::{Lease, RETURN_TIME, TicketGrant};
 use shared_types::{GatewayId, UserId};
 use tokio_util::sync::CancellationToken;
 
-use super::fanout::{Locations, Place};
+use super::fanout::{Hasher, Locations, Place};
 use crate::metrics::Metrics;
 
 /// How old the table of leases may grow. A lease itself ends after 10 s.
@@ -28,7 +28,7 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Leases {
-    live: HashMap<GatewayId, Gateway>,
+    live: HashMap<GatewayId, Gateway, Hasher>,
     /// Looked for and not found: until the table's next reading nobody asks again. As many as gateways have died
     /// whose sessions' entries are still there.
     dead: Mutex<HashSet<GatewayId>>,
@@ -77,7 +77,7 @@ impl Registry {
     /// Where each user is, in one round trip: on which live gateways, or expected back. Who is neither is left out.
     pub(super) async fn locate(&self, users: &[UserId]) -> Result<Locations, RegistryUnavailable> {
         if users.is_empty() {
-            return Ok(Locations::new());
+            return Ok(Locations::default());
         }
         let whereabouts = self.counted(self.sessions.whereabouts(users).await)?;
         let mut leases = self.leases();

@@ -128,7 +128,7 @@ impl SecondLook {
 
     async fn look(&mut self, missing: Missing, locations: &Locations) {
         let Missing { outgoing, users, next } = missing;
-        let mut found = Locations::new();
+        let mut found = Locations::default();
         let (mut unreleased, mut expected_back, mut offline) = (Vec::new(), Vec::new(), Vec::new());
         for (user, tried) in users {
             match locations.get(&user) {

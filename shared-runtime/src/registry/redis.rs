@@ -17,6 +17,9 @@ use crate::redis::Redis;
 /// Keys of one MGET; more go into the same round trip as further commands.
 const KEYS_PER_COMMAND: usize = 10_000;
 
+/// Gateways that are known again in one answer; with more, looking for one takes as long as reading it anew.
+const MAX_NAMED: usize = 16;
+
 pub struct RedisRegistry {
     redis: Redis,
     keys: RegistryKeys,
@@ -36,10 +39,14 @@ impl SessionRegistry for RedisRegistry {
         }
         let mut pipeline = Pipeline::new();
         for chunk in users.chunks(KEYS_PER_COMMAND) {
-            pipeline.cmd("MGET").arg(chunk.iter().map(|user| self.keys.user(user)).collect::<Vec<_>>());
+            pipeline.cmd("MGET");
+            for user in chunk {
+                pipeline.arg(self.keys.user(user));
+            }
         }
         let entries: Vec<Vec<Option<String>>> = self.redis.run(&pipeline).await?;
-        Ok(entries.into_iter().flatten().map(whereabouts).collect())
+        let mut named = Vec::new();
+        Ok(entries.into_iter().flatten().map(|entry| whereabouts(entry, &mut named)).collect())
     }
 
     async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable> {
@@ -133,11 +140,20 @@ impl SessionRegistry for RedisRegistry {
     }
 }
 
-fn whereabouts(entry: Option<String>) -> Whereabouts {
-    entry.map_or_else(Whereabouts::default, |entry| Whereabouts {
-        gateways: parse_user_entry(&entry).collect(),
-        is_expected_back: entry.is_empty(),
-    })
+/// `named` are gateways that other entries have named: there are few, and one id for all of them will do.
+fn whereabouts(entry: Option<String>, named: &mut Vec<GatewayId>) -> Whereabouts {
+    let Some(entry) = entry else { return Whereabouts::default() };
+    let gateways = match named.iter().find(|gateway| gateway.as_str() == entry) {
+        Some(gateway) => vec![gateway.clone()],
+        None => {
+            let gateways: Vec<GatewayId> = parse_user_entry(&entry).collect();
+            if let ([gateway], true) = (&gateways[..], named.len() < MAX_NAMED) {
+                named.push(gateway.clone());
+            }
+            gateways
+        }
+    };
+    Whereabouts { gateways, is_expected_back: entry.is_empty() }
 }
 
 /// Leases and grants are strings, numbers and flags: writing them cannot fail.
