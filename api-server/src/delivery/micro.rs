@@ -17,11 +17,12 @@ pub struct FanOut {
 
 impl FanOut {
     /// Each recipient is on one of the gateways, in turn; without gateways nobody is anywhere.
-    pub fn new(entry: Entry, recipients: Vec<UserId>, gateways: &[GatewayId]) -> Option<Self> {
+    pub fn new(entry: &Entry, recipients: Vec<UserId>, gateways: &[GatewayId]) -> Option<Self> {
         let outbox = Outbox::default();
         let row = outbox.guard(outbox.begin());
         let ticket = Backlog::new(1, Metrics::register(&mut Default::default())).enter();
-        let outgoing = Outgoing::new(entry, 1, row, ticket)?;
+        let json = serde_json::to_vec(entry).ok()?.into();
+        let outgoing = Outgoing::new(entry, json, 1, row, ticket);
         let places = recipients.iter().cloned().zip(gateways.iter().cycle());
         let locations = places.map(|(user, gateway)| (user, Place::Gateways(vec![gateway.clone()])));
         Some(Self { outgoing, locations: locations.collect(), recipients })

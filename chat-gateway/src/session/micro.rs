@@ -14,7 +14,7 @@ pub struct SharedFrame(Arc<Frame>);
 impl SharedFrame {
     /// What a gateway does with an entry that an api-server has sent; `None`: it is none.
     pub fn from_api(json: &str) -> Option<Self> {
-        Frame::from_api(json.into()).ok().map(|frame| Self(Arc::new(frame)))
+        Frame::from_api(json).ok().map(|frame| Self(Arc::new(frame)))
     }
 }
 
@@ -32,7 +32,8 @@ impl Sequence {
 
     /// Takes a frame as it has arrived: how many may be written now.
     pub fn offer(&mut self, frame: SharedFrame) -> usize {
-        let own = usize::from(matches!(self.order.offer(frame.0, self.now), Offered::Write(_)));
+        let now = self.now;
+        let own = usize::from(matches!(self.order.offer(frame.0, || now), Offered::Write(_)));
         own + std::iter::from_fn(|| self.order.pop_ready()).count()
     }
 }
