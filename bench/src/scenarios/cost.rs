@@ -91,7 +91,9 @@ fn tell(outcome: &mut Outcome, members: usize, limit: f64, trials: &[Trial]) {
     outcome.figures.push(Figure::new(name("messages"), Unit::PerSecond, rates));
     let late = trials.iter().filter(|trial| !trial.kept_up()).count();
     if late > 0 {
-        outcome.notes.push(format!("{members} members: the rate was not kept up in {late} runs."));
+        outcome
+            .notes
+            .push(format!("{members} members: the rate was not kept up in {late} of {} runs.", trials.len()));
     }
 }
 

@@ -52,8 +52,6 @@ pub async fn run(effort: &Effort, place: &Place) -> anyhow::Result<Outcome> {
     for run in 1..=effort.runs {
         progress.step(format!("run {run}"));
         let highest = naru.of_ten(effort, CLIENTS, Pace::Closed).await?;
-        findings.half.push(naru.at_half_of(&highest, effort).await?);
-        findings.highest.push(highest);
         if let Some(tutorial) = &by_tutorial {
             let highest = tutorial.of_ten(effort, CLIENTS, Pace::Closed).await?;
             if run == 1 {
@@ -61,6 +59,8 @@ pub async fn run(effort: &Effort, place: &Place) -> anyhow::Result<Outcome> {
             }
             findings.tutorial_highest.push(highest);
         }
+        findings.half.push(naru.at_half_of(&highest, effort).await?);
+        findings.highest.push(highest);
         if let Some(disk) = &disk {
             findings.fdatasync.push(fdatasync(disk, FDATASYNCS).await?);
         }

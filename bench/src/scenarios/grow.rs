@@ -151,7 +151,7 @@ fn notes(paces: &[Pace], late: usize) -> Vec<String> {
             .to_owned(),
     ];
     if late > 0 {
-        notes.push(format!("The rate was not kept up in {late} trials."));
+        notes.push(format!("The rate was not kept up in {late} trials of all sizes and runs."));
     }
     notes
 }

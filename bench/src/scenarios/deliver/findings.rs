@@ -123,6 +123,10 @@ impl Findings {
              was due until a session had its frame; what our own timer is late, 2 ms at most, does not count."
                 .to_owned(),
         ];
+        let unloaded: u64 = self.unloaded.iter().map(|trial| trial.delivered.count()).sum();
+        notes.push(format!(
+            "Unloaded is 50 messages a second; its latencies are of {unloaded} frames in all."
+        ));
         if self.is_local() {
             notes.push(
                 "The tutorial's way is two processes with as many threads, on the same Postgres and Redis and with the \
@@ -135,7 +139,8 @@ impl Findings {
         let late = self.half.iter().filter(|trial| !trial.kept_up()).count();
         if late > 0 {
             notes.push(format!(
-                "In {late} runs half the highest rate was not kept up: latencies are those of a queue."
+                "Half the highest rate was not kept up in {late} of {} runs: there latencies are those of a queue.",
+                self.half.len()
             ));
         }
         notes.extend(refusals(self.highest.iter().chain(&self.half)));
