@@ -62,6 +62,8 @@ impl Worker for Sender {
             content: self.content.clone(),
             metadata: None,
             client_message_id: Some(client_message_id(self.index, self.messages).parse()?),
+            // The writer's to find out.
+            known_membership: None,
         };
         self.messages += 1;
         match self.naru.writer.append(draft).await {
