@@ -16,7 +16,6 @@ pub struct Rate {
     pub per_second: f64,
     /// How many there were.
     pub count: u64,
-    pub elapsed: Duration,
     /// Seconds since the beginning, and the rate of each tenth of a second.
     pub over_time: Vec<(f64, f64)>,
 }
@@ -43,7 +42,7 @@ impl Rate {
             (last, last_at) = (now, now_at);
         }
         let (count, elapsed) = (last - first, last_at - started);
-        Self { per_second: count as f64 / elapsed.as_secs_f64(), count, elapsed, over_time }
+        Self { per_second: count as f64 / elapsed.as_secs_f64(), count, over_time }
     }
 
     pub fn series(&self, name: impl Into<String>) -> Series {

@@ -58,7 +58,7 @@ pub struct Cluster {
     pub apis: Vec<Service>,
     pub gateways: Vec<Service>,
     // After the services, so that these do not complain of their end.
-    pub fcm: FakeFcm,
+    _fcm: FakeFcm,
     pub postgres: Postgres,
     pub redis: Redis,
     pub database_url: String,
@@ -109,7 +109,7 @@ impl Cluster {
             };
             gateways.push(start("chat-gateway", flags, addresses).await);
         }
-        Ok(Self { apis, gateways, fcm, postgres, redis, database_url, database })
+        Ok(Self { apis, gateways, _fcm: fcm, postgres, redis, database_url, database })
     }
 
     /// How clients see it.
