@@ -150,9 +150,9 @@ pub struct Config {
     /// Stored entries that may wait to be delivered; beyond it the answer is `overloaded`
     #[arg(long, env = "NARU_MAX_UNDELIVERED", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000), value_name = "N", help_heading = "Limits")]
     pub max_undelivered: u32,
-    /// Tasks that store messages; a channel always goes to the same one
-    #[arg(long, env = "NARU_WRITERS", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N", help_heading = "Limits")]
-    pub writers: u8,
+    /// Tasks that store messages, a channel's always the same one; default: one for every two cores, at most 4
+    #[arg(long, env = "NARU_WRITERS", value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N", help_heading = "Limits")]
+    pub writers: Option<u8>,
 
     /// Google's service-account JSON; absent: pushes are logged, not sent
     #[arg(long, env = "NARU_FCM_SERVICE_ACCOUNT", value_name = "PATH", help_heading = "Push")]

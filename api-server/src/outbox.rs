@@ -13,8 +13,9 @@ use crate::store::{OutboxId, Store};
 
 /// Rows that one statement removes: 16 KB of ids.
 const MAX_REMOVED: usize = 1_000;
-/// Rows that end within this time of each other are removed together. Nobody waits for it.
-const GATHERING: Duration = Duration::from_millis(5);
+/// Rows that end within this time of each other are removed together. Nobody waits for it; each removal is a transaction of
+/// its own, with all that the database does at its end.
+const GATHERING: Duration = Duration::from_millis(20);
 
 /// What this process knows of its rows. Clones share it.
 #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use actix_cors::{Cors, CorsError};
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{HttpRequest, Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
@@ -147,28 +147,42 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
     })
 }
 
-/// Middleware around [`cors`]: its refusals of a preflight are nobody's wrong field.
-pub async fn forbid_foreign_origins(
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
+/// As the `app_data` of a listener without [`cors`], which costs every request two headers and their making: no browser's
+/// page may call.
+#[derive(Clone, Copy)]
+pub struct NoOrigins;
+
+/// What [`cors`] would answer to a browser that asks whether a page of its may call.
+fn refuse_preflight(request: &ServiceRequest) -> Option<Rejection> {
+    let asks = |header| request.headers().contains_key(header);
+    let is_refused = *request.method() == Method::OPTIONS
+        && request.app_data::<NoOrigins>().is_some()
+        && asks(ORIGIN)
+        && asks(ACCESS_CONTROL_REQUEST_METHOD);
+    is_refused.then(|| Rejection::forbidden(format!("{}.", CorsError::OriginNotAllowed)))
+}
+
+/// [`cors`]' refusals of a preflight are nobody's wrong field.
+fn forbid_foreign_origins(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
     match response.response().error().and_then(|error| error.as_error::<CorsError>()) {
         Some(error) => {
             let rejection = Rejection::forbidden(format!("{error}."));
-            Ok(response.error_response(rejection))
+            response.error_response(rejection)
         }
-        None => Ok(response),
+        None => response,
     }
 }
 
-/// Middleware: counts requests by route and status, and their time.
+/// Middleware around [`cors`]: counts requests by route and status, and their time.
 pub async fn measure(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
-    let response = next.call(request).await?;
+    let response = match refuse_preflight(&request) {
+        Some(refusal) => request.error_response(refusal),
+        None => forbid_foreign_origins(next.call(request).await?.map_into_boxed_body()),
+    };
     if let Some(state) = response.request().app_data::<web::Data<State>>() {
         let labels = RequestLabels {
             method: known_method(response.request().method()),
