@@ -152,7 +152,7 @@ pub struct Config {
     pub max_undelivered: u32,
     /// Tasks that store messages, a channel's always the same one; default: one for every two cores, at most 4
     #[arg(long, env = "NARU_WRITERS", value_parser = clap::value_parser!(u8).range(1..=8), value_name = "N", help_heading = "Limits")]
-    pub writers: Option<u8>,
+    writers: Option<u8>,
 
     /// Google's service-account JSON; absent: pushes are logged, not sent
     #[arg(long, env = "NARU_FCM_SERVICE_ACCOUNT", value_name = "PATH", help_heading = "Push")]
@@ -266,6 +266,15 @@ impl Config {
         fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
             name: "NARU_FCM_ENDPOINT",
             rule: format!("cannot be used: {error}"),
+        })
+    }
+
+    /// Tasks that store messages. Unless told otherwise one for two cores, 4 at most: each further one makes the batches
+    /// smaller, which costs the database more for the same messages, and pays only where one alone could not keep up.
+    pub fn writers(&self) -> u8 {
+        self.writers.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            u8::try_from(cores / 2).unwrap_or(u8::MAX).clamp(1, 4)
         })
     }
 

@@ -113,13 +113,6 @@ pub fn build_on(
     assemble(config, listeners, backends, push_sender(config)?)
 }
 
-/// One for two cores, 4 at most. Each further one makes the batches smaller, which costs the database more for the same
-/// messages: it pays only where one alone could not keep up.
-fn usual_writers() -> u8 {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    u8::try_from(cores / 2).unwrap_or(u8::MAX).clamp(1, 4)
-}
-
 fn push_sender(config: &Config) -> Result<Arc<dyn PushSender>, FcmSetupError> {
     Ok(match config.fcm() {
         Some(options) => Arc::new(FcmSender::new(&options)?),
@@ -178,7 +171,7 @@ fn assemble(
         &outbox,
         delivery.clone(),
         metrics.clone(),
-        config.writers.unwrap_or_else(usual_writers),
+        config.writers(),
         config.max_waiting_sends,
     );
     let sweeper = Sweeper {

@@ -69,7 +69,7 @@ impl Naru {
             &outbox,
             delivery.clone(),
             metrics,
-            config.writers,
+            config.writers(),
             config.max_waiting_sends,
         );
         let outbox_keeper = tokio::spawn(outbox.clone().keep_removing(store.clone(), background.clone()));
