@@ -32,7 +32,7 @@ fn fan_out(recipients: usize, gateways: usize) -> Option<FanOut> {
         created_at: Utc::now().into(),
         body: EntryBody::MemberJoined { user_ids: Vec::new() },
     };
-    FanOut::new(entry, users, &gateways)
+    FanOut::new(&entry, users, &gateways)
 }
 
 criterion_group!(benches, fanout_planning);

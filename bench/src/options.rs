@@ -53,7 +53,7 @@ pub struct SiteOptions {
     /// Start a private cluster and measure that
     #[arg(long, conflicts_with = "api", required_unless_present = "api")]
     pub local: bool,
-    /// Base URL of a running deployment's public API, e.g. https://chat.example.com
+    /// Base URL of a running deployment's public API, with its scheme
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
     /// Where clients of the deployment connect, e.g. wss://gateway.example.com/ws; repeat it for several. Without it, the

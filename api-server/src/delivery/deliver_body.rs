@@ -43,7 +43,7 @@ impl DeliverBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared_types::gateway_api::DeliverRequest;
+    use shared_types::gateway_api::{DeliverRequest, Delivery};
 
     #[test]
     fn a_body_reads_as_what_was_put_into_it() {
@@ -58,9 +58,10 @@ mod tests {
             for (recipients, entry) in &deliveries[..count] {
                 body.add(recipients, entry.as_bytes());
             }
-            let read: DeliverRequest = serde_json::from_slice(&body.finish()).unwrap();
-            let read: Vec<_> =
-                read.deliveries.iter().map(|part| (part.recipients.clone(), part.entry.get())).collect();
+            let body = body.finish();
+            let read: DeliverRequest = serde_json::from_slice(&body).unwrap();
+            let owned = |part: &Delivery| part.recipients.iter().map(UserId::from).collect::<Vec<_>>();
+            let read: Vec<_> = read.deliveries.iter().map(|part| (owned(part), part.entry.get())).collect();
             assert_eq!(read, deliveries[..count]);
         }
     }

@@ -18,8 +18,8 @@ use crate::site::cluster::{Cluster, ClusterSpec, SETTLING_LIMIT, Service};
 use crate::site::population::Population;
 
 const MEMBERS: usize = 100;
-/// As many as keep the cluster busy; more would only be refused more often.
-const CAPACITY_CLIENTS: usize = 32;
+/// As many as fill its batches: fewer wait for commits more than for the cluster.
+const CAPACITY_CLIENTS: usize = 256;
 /// So many that hardly ever one waits for its answer when its next message is due.
 const CLIENTS: (usize, usize) = (1_024, 256);
 /// Times the capacity.
