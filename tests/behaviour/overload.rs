@@ -54,22 +54,25 @@ async fn send_until(
     (stored.load(Ordering::Relaxed), refused)
 }
 
+/// What somebody has got, and their session, which has not ended.
+type Reader = JoinHandle<(Vec<i64>, WebSocketClient)>;
+
 /// Reads until this content comes; answers the `seq` of everything, in the order in which it came.
-fn read_until(mut session: WebSocketClient, last: &'static str) -> JoinHandle<Vec<i64>> {
+fn read_until(mut session: WebSocketClient, last: &'static str) -> Reader {
     tokio::spawn(async move {
         let mut seqs = Vec::new();
         loop {
             let entry = session.next_entry().await;
             seqs.push(seq(&entry));
             if entry["content"] == last {
-                return seqs;
+                return (seqs, session);
             }
         }
     })
 }
 
 /// Alice's group with one of the two on each gateway, all of whom have devices.
-async fn two_gateways() -> (Cluster, String, [JoinHandle<Vec<i64>>; 2]) {
+async fn two_gateways() -> (Cluster, String, [Reader; 2]) {
     let builder = Cluster::builder().apis(1).gateways(2).gateway_proxies();
     let cluster = builder.gateway_flag(ROOM_IN_SESSIONS).start().await;
     let api = cluster.api(0);
@@ -85,9 +88,13 @@ async fn two_gateways() -> (Cluster, String, [JoinHandle<Vec<i64>>; 2]) {
 }
 
 /// Everybody has got everything once, in order, from their session.
-async fn expect_everything(cluster: &Cluster, last: i64, readers: [JoinHandle<Vec<i64>>; 2]) {
+async fn expect_everything(cluster: &Cluster, last: i64, readers: [Reader; 2]) {
+    // They stay: what they have read from the log meanwhile is still on its way to them, too.
+    let mut sessions = Vec::new();
     for reader in readers {
-        assert_eq!(reader.await.unwrap(), (1..=last).collect::<Vec<_>>());
+        let (seqs, session) = reader.await.unwrap();
+        assert_eq!(seqs, (1..=last).collect::<Vec<_>>());
+        sessions.push(session);
     }
     settled(cluster, 1).await;
     assert_eq!(cluster.fcm.seen().attempts.len(), 0, "nobody who is connected is pushed to");

@@ -145,7 +145,7 @@ async fn forward(client: TcpStream, target: SocketAddr, mode: watch::Receiver<Mo
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>) {
     let mut chunk = vec![0; 64 * 1024];
     loop {
-        let length = from.read(&mut chunk).await.unwrap_or(0);
+        let mut length = from.read(&mut chunk).await.unwrap_or(0);
         let Ok(passing) = mode.wait_for(|mode| matches!(mode, Mode::Pass { .. })).await.map(|mode| *mode)
         else {
             return;
@@ -154,6 +154,10 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::
             && !delay.is_zero()
         {
             tokio::time::sleep(delay).await;
+            // What has come meanwhile goes along: how much that is read at once must not decide how long it takes.
+            while let Ok(more @ 1..) = from.try_read(&mut chunk[length..]) {
+                length += more;
+            }
         }
         // Dropping `to` passes the end on.
         if length == 0 || to.write_all(&chunk[..length]).await.is_err() {
