@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod page;
 pub mod push;
 mod retry;
+mod route_series;
 pub mod routes;
 pub mod startup;
 pub mod state;

@@ -9,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{HttpRequest, Resource, Route, guard, web};
+use actix_web::{Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::request_id::X_REQUEST_ID;
 use shared_types::ProblemCode;
@@ -20,12 +20,9 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::handlers::{
     channels, connect, devices, health, history, internal, members, read, send_message, sync,
 };
-use crate::metrics::RequestLabels;
 use crate::openapi::Document;
+use crate::route_series::{RouteSeries, Series};
 use crate::state::State;
-
-/// Routes whose pattern is their path, so that nobody needs to look for it.
-const FIXED_ROUTES: [&str; 5] = ["/send/message", "/channels", "/sync", "/connect", "/devices"];
 
 /// The public listener.
 pub fn public(services: &mut web::ServiceConfig) {
@@ -90,8 +87,8 @@ pub fn internal(services: &mut web::ServiceConfig) {
 }
 
 /// A path whose other methods are refused by name.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(wrong_method))
+fn resource(path: &'static str) -> Resource {
+    web::resource(path).app_data(RouteSeries::new(path)).default_service(web::to(wrong_method))
 }
 
 /// A call that takes no query parameters: one that it is given is refused by name, like any unknown field.
@@ -184,22 +181,18 @@ pub async fn measure(
         None => forbid_foreign_origins(next.call(request).await?.map_into_boxed_body()),
     };
     if let Some(state) = response.request().app_data::<web::Data<State>>() {
-        let labels = RequestLabels {
-            method: known_method(response.request().method()),
-            route: route(response.request()),
-            status: response.status().as_u16(),
-        };
-        state.metrics.requests.get_or_create(&labels).inc();
-        state.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
+        let (request, status) = (response.request(), response.status().as_u16());
+        let method = known_method(request.method());
+        match request.app_data::<RouteSeries>() {
+            Some(series) => series.count(&state.metrics, method, status, started.elapsed()),
+            // The page, the documents, what is nowhere, and what was refused before it was looked for.
+            None => {
+                let route = request.match_pattern().map_or(Cow::Borrowed("unknown"), Cow::Owned);
+                Series::find(&state.metrics, method, route, status).count(started.elapsed());
+            }
+        }
     }
     Ok(response)
-}
-
-fn route(request: &HttpRequest) -> Cow<'static, str> {
-    match FIXED_ROUTES.iter().find(|route| **route == request.path()) {
-        Some(route) => Cow::Borrowed(*route),
-        None => request.match_pattern().map_or(Cow::Borrowed("unknown"), Cow::Owned),
-    }
 }
 
 /// A caller may invent methods; a series for each would be without bound.

@@ -28,3 +28,15 @@ pub struct State {
     pub metrics_registry: Arc<MetricsRegistry>,
     pub draining: Draining,
 }
+
+impl State {
+    /// The metrics, with what is looked at only when somebody asks.
+    pub fn metrics_now(&self) -> &MetricsRegistry {
+        // Judged anew with each send, which there may have been none of for long.
+        let _has_room = self.delivery.has_room();
+        if let Some(connections) = self.store.connections() {
+            self.metrics.show_connections(connections);
+        }
+        &self.metrics_registry
+    }
+}

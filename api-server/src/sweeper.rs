@@ -23,6 +23,8 @@ const LEASE: Duration = Duration::from_secs(6);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 /// Rows of one statement. Each has up to 256 entries, so that one statement's stay below the default backlog.
 const MAX_ROWS: i64 = 64;
+/// Pushes that are due are counted no further: a hundred thousand would take the database longer, and mean the same.
+const MOST_DUE: i64 = 10_000;
 
 /// The heartbeat and the sweep of one process.
 pub(crate) struct Sweeper {
@@ -49,6 +51,7 @@ impl Sweeper {
             let round = async {
                 let live = self.store.keep_outbox(LEASE).await?;
                 self.live_servers.store(live, Ordering::Relaxed);
+                self.show_what_waits().await?;
                 // After an outage everybody's lease has ended: those who live get a round to say so.
                 if is_failing { Ok(()) } else { self.adopt().await }
             };
@@ -61,6 +64,12 @@ impl Sweeper {
             }
             is_failing = outcome.is_err();
         }
+    }
+
+    async fn show_what_waits(&self) -> Result<(), StoreError> {
+        self.metrics.outbox_oldest.set(self.store.outbox_age().await?.as_secs_f64());
+        self.metrics.push_jobs_due.set(self.store.due_pushes(MOST_DUE).await?);
+        Ok(())
     }
 
     /// Takes over what there is, while delivery has room and the next heartbeat is not due.

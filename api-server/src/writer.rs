@@ -57,6 +57,7 @@ pub struct Writer {
 
 struct Pending {
     draft: Draft,
+    since: Instant,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
 }
 
@@ -98,7 +99,7 @@ impl Writer {
         draft.known_membership = self.delivery.known_membership(draft.channel_id, &draft.sender_id);
         let (reply, verdict) = oneshot::channel();
         let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
-        shard.try_send(Pending { draft, reply }).map_err(|refused| match refused {
+        shard.try_send(Pending { draft, since: Instant::now(), reply }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => AppendError::Full,
             mpsc::error::TrySendError::Closed(_) => AppendError::Stopping,
         })?;
@@ -154,6 +155,9 @@ impl Shard {
 
     async fn commit(&mut self, batch: Vec<Pending>) {
         let started = Instant::now();
+        if let Some(first) = batch.first() {
+            self.metrics.writer_wait.observe(started.duration_since(first.since).as_secs_f64());
+        }
         let (leaders, followers) = split_repeats(batch);
         let drafts: Vec<&Draft> = leaders.iter().map(|pending| &pending.draft).collect();
         let outcomes = match self.append(&drafts).await {
@@ -166,7 +170,7 @@ impl Shard {
             }
         };
         self.metrics.batch_size.observe(drafts.len() as f64);
-        self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.batch_duration.observe(started.elapsed().as_secs_f64());
         let written = answer(leaders, followers, outcomes);
         if !written.is_empty() {
             self.delivery.submit_written(written.into_iter()).await;
@@ -249,7 +253,7 @@ fn answer(
     outcomes: Vec<Option<Outcome>>,
 ) -> Vec<Written> {
     // A sender that has gone away does not read its answer; its message is stored all the same.
-    for (leader, Pending { draft, reply }) in followers {
+    for (leader, Pending { draft, reply, .. }) in followers {
         let verdict = match (outcomes.get(leader).cloned().flatten(), leaders.get(leader)) {
             (Some((Verdict::Stored { seq, created_at, .. }, _)), Some(first)) => {
                 Some(Verdict::Earlier(first.draft.clone().into_entry(seq, created_at)))
@@ -259,7 +263,7 @@ fn answer(
         let _gone = reply.send(judged(&draft, verdict));
     }
     let mut written = Vec::with_capacity(leaders.len());
-    for (Pending { draft, reply }, outcome) in leaders.into_iter().zip(outcomes) {
+    for (Pending { draft, reply, .. }, outcome) in leaders.into_iter().zip(outcomes) {
         if let Some((Verdict::Stored { seq, created_at, membership_version }, outbox)) = outcome {
             let entry = draft.into_entry(seq, created_at);
             let stored = Written::new(Committed { entry, membership_version, outbox });

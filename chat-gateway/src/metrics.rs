@@ -1,11 +1,14 @@
-//! What Prometheus may ask about this gateway.
+//! What this gateway counts, by Prometheus' conventions; `docs/metrics.md` says what each means.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+use shared_runtime::metrics::{
+    OutcomeLabels, by_outcome, register_build_info, registered, seconds_until_seen,
+};
 
 use crate::session::hub::{Delivered, Hub};
 use crate::session::socket::Ending;
@@ -23,6 +26,16 @@ pub(crate) enum ConnectOutcome {
 }
 
 impl ConnectOutcome {
+    const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Invalid,
+        Self::Unauthorized,
+        Self::ForeignOrigin,
+        Self::TooManySessions,
+        Self::Overloaded,
+        Self::Draining,
+    ];
+
     fn word(self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -51,6 +64,8 @@ pub(crate) enum ResumeOutcome {
 }
 
 impl ResumeOutcome {
+    const ALL: [Self; 5] = [Self::Resumed, Self::Overloaded, Self::Failed, Self::CutOff, Self::Refused];
+
     fn word(self) -> &'static str {
         match self {
             Self::Resumed => "resumed",
@@ -76,11 +91,6 @@ pub(crate) enum AckOutcome {
     Dropped,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    outcome: &'static str,
-}
-
 /// `code` is the close code, or 1005 and 1006 where there was none (RFC 6455, 7.4.1); `by` is client or server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CloseLabels {
@@ -92,6 +102,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     sessions: Gauge,
     users: Gauge,
+    mailbox_frames: Gauge,
+    lease_held: Gauge,
     connects: Family<OutcomeLabels, Counter>,
     closes: Family<CloseLabels, Counter>,
     frames: Counter,
@@ -105,90 +117,134 @@ pub(crate) struct Metrics {
     pub(crate) duplicates: Counter,
     pub(crate) api_failures: Counter,
     pub(crate) registry_failures: Counter,
-    pub(crate) deliver_seconds: Histogram,
-    pub(crate) deliver_batch: Histogram,
+    pub(crate) deliver_duration: Histogram,
+    pub(crate) deliver_recipients: Histogram,
+    pub(crate) commit_to_write: Histogram,
+    pub(crate) commit_to_ack: Histogram,
 }
 
 impl Metrics {
+    /// Registers everything under `naru_gateway_…`, and which version this is.
     pub(crate) fn new() -> Self {
-        let mut metrics = Self {
-            registry: Registry::with_prefix("naru_gateway"),
-            sessions: Gauge::default(),
-            users: Gauge::default(),
-            connects: Family::default(),
-            closes: Family::default(),
-            frames: Counter::default(),
-            absent: Counter::default(),
-            overflows: Counter::default(),
-            resumes: Family::default(),
-            log_reads: Family::default(),
-            gaps: Family::default(),
-            acks: Family::default(),
-            log_pages_shared: Counter::default(),
-            duplicates: Counter::default(),
-            api_failures: Counter::default(),
-            registry_failures: Counter::default(),
-            // 50 µs to 0.8 s.
-            deliver_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
-            // 1 to 8,192 recipients.
-            deliver_batch: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
-        };
-        metrics.register();
-        metrics
-    }
-
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("sessions", "Sessions held now", self.sessions.clone());
-        registry.register("users", "Users with a session here now", self.users.clone());
-        registry.register("connects", "Connects by outcome", self.connects.clone());
-        registry.register("closes", "Sessions ended, by close code", self.closes.clone());
-        registry.register("frames_delivered", "Entries put into mailboxes", self.frames.clone());
-        registry.register(
-            "deliveries_absent",
-            "Recipients without a foreground session here",
-            self.absent.clone(),
-        );
-        registry.register("mailbox_overflows", "Sessions closed for not keeping up", self.overflows.clone());
-        registry.register("resumes", "Resumes by outcome", self.resumes.clone());
-        registry.register(
-            "log_reads",
-            "Pages of channels' logs read from an api-server",
-            self.log_reads.clone(),
-        );
-        registry.register(
-            "log_pages_shared",
-            "Pages of channels' logs for which a session needed no read of its own",
-            self.log_pages_shared.clone(),
-        );
-        registry.register("gaps", "Gaps before an entry, by what became of them", self.gaps.clone());
-        registry.register(
-            "duplicates_dropped",
-            "Entries that a session had already",
-            self.duplicates.clone(),
-        );
-        registry.register("acks", "Acks reported to an api-server, and dropped ones", self.acks.clone());
-        registry.register(
-            "api_failures",
-            "Calls of api-servers that failed, each attempt",
-            self.api_failures.clone(),
-        );
-        registry.register(
-            "registry_failures",
-            "Round trips to the session registry that failed, lease renewals among them",
-            self.registry_failures.clone(),
-        );
-        registry.register_with_unit(
-            "deliver_request_duration",
-            "Time that a deliver request took here",
-            Unit::Seconds,
-            self.deliver_seconds.clone(),
-        );
-        registry.register(
-            "deliver_request_recipients",
-            "Recipients in a deliver request",
-            self.deliver_batch.clone(),
-        );
+        let mut registry = Registry::default();
+        register_build_info(&mut registry, "chat-gateway");
+        let gateway = registry.sub_registry_with_prefix("naru_gateway");
+        Self {
+            sessions: registered(gateway, "sessions", "Sessions held now", Gauge::default()),
+            users: registered(gateway, "users", "Users with a session here now", Gauge::default()),
+            mailbox_frames: registered(
+                gateway,
+                "mailbox_frames",
+                "Frames that wait in sessions' mailboxes now",
+                Gauge::default(),
+            ),
+            lease_held: registered(
+                gateway,
+                "lease_held",
+                "1 while api-servers can find this gateway",
+                Gauge::default(),
+            ),
+            connects: registered(
+                gateway,
+                "connects",
+                "Connects by outcome",
+                by_outcome(&ConnectOutcome::ALL.map(ConnectOutcome::word)),
+            ),
+            closes: registered(gateway, "closes", "Sessions ended, by close code", Family::default()),
+            frames: registered(
+                gateway,
+                "frames_delivered",
+                "Entries put into mailboxes",
+                Counter::default(),
+            ),
+            absent: registered(
+                gateway,
+                "deliveries_absent",
+                "Recipients without a foreground session here",
+                Counter::default(),
+            ),
+            overflows: registered(
+                gateway,
+                "mailbox_overflows",
+                "Sessions closed for not keeping up",
+                Counter::default(),
+            ),
+            resumes: registered(
+                gateway,
+                "resumes",
+                "Resumes by outcome",
+                by_outcome(&ResumeOutcome::ALL.map(ResumeOutcome::word)),
+            ),
+            log_reads: registered(
+                gateway,
+                "log_reads",
+                "Pages of channels' logs read from an api-server",
+                by_outcome(&["read", "failed"]),
+            ),
+            log_pages_shared: registered(
+                gateway,
+                "log_pages_shared",
+                "Pages of channels' logs for which a session needed no read of its own",
+                Counter::default(),
+            ),
+            gaps: registered(
+                gateway,
+                "gaps",
+                "Gaps before an entry, by what became of them",
+                by_outcome(&["filled", "given_up"]),
+            ),
+            duplicates: registered(
+                gateway,
+                "duplicates_dropped",
+                "Entries that a session had already",
+                Counter::default(),
+            ),
+            acks: registered(
+                gateway,
+                "acks",
+                "Acks reported to an api-server, and dropped ones",
+                by_outcome(&["flushed", "dropped"]),
+            ),
+            api_failures: registered(
+                gateway,
+                "api_failures",
+                "Calls of api-servers that failed, each attempt",
+                Counter::default(),
+            ),
+            registry_failures: registered(
+                gateway,
+                "registry_failures",
+                "Round trips to the session registry that failed, lease renewals among them",
+                Counter::default(),
+            ),
+            deliver_duration: registered(
+                gateway,
+                "deliver_request_duration_seconds",
+                "Time that a deliver request took here",
+                // 50 µs to 0.8 s.
+                Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
+            ),
+            deliver_recipients: registered(
+                gateway,
+                "deliver_request_recipients",
+                "Recipients in a deliver request",
+                // 1 to 8,192.
+                Histogram::new(exponential_buckets(1.0, 2.0, 14)),
+            ),
+            commit_to_write: registered(
+                gateway,
+                "commit_to_write_seconds",
+                "Time from an entry's createdAt, the database's clock, until the kernel had its frame; one recipient of a deliver request",
+                seconds_until_seen(),
+            ),
+            commit_to_ack: registered(
+                gateway,
+                "commit_to_ack_seconds",
+                "Time from an entry's createdAt, the database's clock, to the client's ack of it; of those written ones that clients ack",
+                seconds_until_seen(),
+            ),
+            registry,
+        }
     }
 
     pub(crate) fn connected(&self, outcome: ConnectOutcome) {
@@ -238,9 +294,11 @@ impl Metrics {
     }
 
     /// The registry, with the gauges as they are now.
-    pub(crate) fn current(&self, hub: &Hub) -> &Registry {
+    pub(crate) fn current(&self, hub: &Hub, holds_lease: bool) -> &Registry {
         self.sessions.set(hub.session_count() as i64);
         self.users.set(hub.user_count() as i64);
+        self.mailbox_frames.set(hub.waiting_frames() as i64);
+        self.lease_held.set(i64::from(holds_lease));
         &self.registry
     }
 }

@@ -1,8 +1,9 @@
-//! What both services do the same way: tokens, Redis, secrets, logs, problems, operations endpoints, shutdown.
+//! What both services do the same way: tokens, Redis, secrets, logs, metrics, problems, operations endpoints, shutdown.
 
 pub mod bearer;
 pub mod internal_secret;
 pub mod logging;
+pub mod metrics;
 pub mod ops;
 pub mod origins;
 pub mod redis;

@@ -1,6 +1,7 @@
 //! A moment as the contract shows it: RFC 3339, UTC, milliseconds.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,6 +13,11 @@ pub struct Timestamp(DateTime<Utc>);
 impl Timestamp {
     pub fn now() -> Self {
         Utc::now().into()
+    }
+
+    /// The time since then by this process's clock; zero for what lies ahead of it.
+    pub fn elapsed(self) -> Duration {
+        (Utc::now() - self.0).to_std().unwrap_or_default()
     }
 
     pub fn as_datetime(self) -> DateTime<Utc> {

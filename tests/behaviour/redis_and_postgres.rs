@@ -94,7 +94,7 @@ async fn what_is_sent_while_redis_is_away_is_answered_at_once_and_arrives_when_i
         sent.push(api.send("alice", &channel, &format!("{n}")).await);
     }
     let url = cluster.api_internal_url(0);
-    assert_eq!(cluster.metric(&url, "naru_api_delivery_seconds_count").await, 0.0);
+    assert_eq!(cluster.metric(&url, "naru_api_delivery_duration_seconds_count").await, 0.0);
     proxy.restore().await;
 
     for entry in sent {

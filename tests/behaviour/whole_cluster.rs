@@ -19,7 +19,7 @@ pub async fn settled(cluster: &Cluster, apis: usize) {
         let mut delivered = 0.0;
         for api in 0..apis {
             let url = cluster.api_internal_url(api);
-            delivered += cluster.metric(&url, "naru_api_delivery_seconds_count").await;
+            delivered += cluster.metric(&url, "naru_api_delivery_duration_seconds_count").await;
         }
         delivered == stored as f64 && is_at_rest(&tables).await
     })

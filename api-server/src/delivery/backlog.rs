@@ -59,7 +59,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let backlog = &self.backlog;
         backlog.metrics.undelivered.dec();
-        backlog.metrics.delivery_seconds.observe(self.since.elapsed().as_secs_f64());
+        backlog.metrics.delivery_duration.observe(self.since.elapsed().as_secs_f64());
         if backlog.entries.fetch_sub(1, Ordering::Release) == 1 {
             backlog.drained.notify_waiters();
         }

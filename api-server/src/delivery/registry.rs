@@ -79,7 +79,9 @@ impl Registry {
         if users.is_empty() {
             return Ok(Locations::default());
         }
+        let asked_at = Instant::now();
         let whereabouts = self.counted(self.sessions.whereabouts(users).await)?;
+        self.metrics.registry_lookup_duration.observe(asked_at.elapsed().as_secs_f64());
         let mut leases = self.leases();
         // A gateway that started a moment ago is not in the table.
         if whereabouts.iter().flat_map(|user| &user.gateways).any(|id| leases.is_unknown(id)) {
@@ -146,6 +148,7 @@ impl Registry {
     }
 
     fn replace(&self, leases: HashMap<GatewayId, Lease>) {
+        self.metrics.live_gateways.set(i64::try_from(leases.len()).unwrap_or(i64::MAX));
         let before = self.leases();
         let live = leases
             .into_iter()

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use shared_types::registry_keys::RETURN_TIME;
 use shared_types::{GatewayId, UserId};
 use tokio::sync::mpsc;
@@ -80,11 +81,13 @@ pub(super) struct SecondLook {
     lanes: Lanes,
     pushes: PushQueue,
     waiting: Waiting<Missing>,
+    absent: Counter,
 }
 
 impl SecondLook {
     pub(super) fn new(registry: Arc<Registry>, lanes: Lanes, pushes: PushQueue, metrics: &Metrics) -> Self {
-        Self { registry, lanes, pushes, waiting: Waiting::new(metrics.delayed_looks.clone()) }
+        let waiting = Waiting::new(metrics.delayed_looks.clone());
+        Self { registry, lanes, pushes, waiting, absent: metrics.absent_after_second_look.clone() }
     }
 
     pub(super) async fn run(mut self, mut reports: mpsc::Receiver<Missing>, stopping: CancellationToken) {
@@ -175,6 +178,7 @@ impl SecondLook {
     }
 
     async fn push(&self, outgoing: &Outgoing, users: Vec<(UserId, Vec<GatewayId>)>) {
+        self.absent.inc_by(users.len() as u64);
         self.pushes.enqueue(outgoing, users.into_iter().map(|(user, _)| user).collect()).await;
     }
 }

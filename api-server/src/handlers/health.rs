@@ -39,5 +39,5 @@ pub async fn readyz(state: web::Data<State>) -> HttpResponse {
 }
 
 pub async fn metrics(state: web::Data<State>) -> HttpResponse {
-    ops::metrics(&state.metrics_registry)
+    ops::metrics(state.metrics_now())
 }

@@ -79,7 +79,7 @@ async fn token(
 /// The metrics of this server and of every live gateway, one after the other.
 async fn metrics(state: web::Data<State>, try_out: web::Data<TryOut>) -> Result<HttpResponse, Rejection> {
     let mut text = String::new();
-    encode(&mut text, &state.metrics_registry).map_err(Rejection::internal)?;
+    encode(&mut text, state.metrics_now()).map_err(Rejection::internal)?;
     let gateways = state.registry.live_urls().await.map_err(Rejection::unavailable)?;
     for (gateway, url) in gateways.into_iter().take(MAX_GATEWAYS) {
         // Whoever does not answer is left out of the charts.

@@ -115,8 +115,7 @@ impl Attempts {
         self.metrics.pushes.get_or_create(&PushLabels { outcome: outcome.label(), reason }).inc();
         if *outcome == PushOutcome::Sent {
             self.metrics.pushed_messages.inc_by(push.messages.unsigned_abs());
-            let delay = chrono::Utc::now() - job.created_at.as_datetime();
-            self.metrics.push_delay_seconds.observe(delay.as_seconds_f64().max(0.0));
+            self.metrics.push_delay.observe(job.created_at.elapsed().as_secs_f64());
         }
     }
 

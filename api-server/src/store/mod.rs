@@ -28,6 +28,13 @@ const FARTHEST_LEASE: Duration = Duration::from_secs(60);
 /// `Retry-After` or a budget's hour, spread by up to a tenth.
 const FARTHEST_PUSH: Duration = Duration::from_secs(2 * 3_600);
 
+/// Connections to a database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    pub idle: u32,
+    pub used: u32,
+}
+
 /// A message that has been checked and not been stored.
 #[derive(Debug, Clone)]
 pub struct Draft {

@@ -8,7 +8,7 @@ use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, DeviceId, Seq, UserId};
 
 use super::{
-    Change, ChannelCursor, ChannelView, Committed, Device, DevicePlatform, DeviceTarget, Draft, Member,
+    Change, ChannelCursor, ChannelView, Committed, Connections, Device, DevicePlatform, DeviceTarget, Draft, Member,
     Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role, Standing,
     StoreError, Verdict, Window,
 };
@@ -24,6 +24,9 @@ pub trait Store:
 
     /// A way to append that one writer keeps for itself.
     fn appender(&self) -> Box<dyn Appender>;
+
+    /// What the connections to a database server do now; `None` where there is no server.
+    fn connections(&self) -> Option<Connections>;
 
     /// Ends the connections, when nobody needs them any more.
     async fn close(&self);
@@ -219,6 +222,9 @@ pub trait OutboxStore {
 
     /// This process stops: whatever it leaves in the outbox may be taken over at once.
     async fn leave_outbox(&self) -> Result<(), StoreError>;
+
+    /// The age of the oldest row, whoever works on it; zero when there is none.
+    async fn outbox_age(&self) -> Result<Duration, StoreError>;
 }
 
 /// One job for each device and channel: what it has still to be told, and up to where it has been told.
@@ -244,4 +250,7 @@ pub trait PushJobStore {
     /// The job is kept, with the reason, and not tried again until something new is to be told; that may have come since
     /// it was taken.
     async fn fail_push(&self, job: i64, reason: &str) -> Result<(), StoreError>;
+
+    /// Jobs that are due and that nobody has taken; counts no further than `at_most`.
+    async fn due_pushes(&self, at_most: i64) -> Result<i64, StoreError>;
 }

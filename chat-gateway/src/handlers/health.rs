@@ -14,5 +14,5 @@ pub(crate) async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
 }
 
 pub(crate) async fn metrics(gateway: Data<Gateway>) -> HttpResponse {
-    ops::metrics(gateway.metrics.current(&gateway.hub))
+    ops::metrics(gateway.metrics.current(&gateway.hub, gateway.registry.holds_lease()))
 }

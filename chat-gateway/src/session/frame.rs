@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared_types::frames::ServerFrame;
-use shared_types::{ChannelId, Seq, UserId};
+use shared_types::{ChannelId, Seq, Timestamp, UserId};
 
 use super::wire::{self, Opcode};
 
@@ -21,6 +21,8 @@ pub(crate) struct Position {
 pub(crate) struct Frame {
     /// `None`: ephemeral, or a frame of the gateway's own. Nobody misses it.
     pub(crate) position: Option<Position>,
+    /// When its entry was written, if the time until it is on the wire is measured.
+    pub(crate) sampled: Option<Timestamp>,
     tells_of_joining: bool,
     /// Header and all, so that it is put together once and not for each who gets it.
     wire: Bytes,
@@ -43,6 +45,13 @@ struct Joining {
     user_ids: Vec<UserId>,
 }
 
+/// What a gateway looks at of an entry whose time it takes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    created_at: Timestamp,
+}
+
 impl Frame {
     /// From an object as an api-server wrote it. The error names the rule that it breaks.
     pub(crate) fn from_api(json: &str) -> Result<Self, &'static str> {
@@ -57,7 +66,14 @@ impl Frame {
             (_, Some(_)) => return Err("with a seq must have a channelId, and a seq of at least 1"),
         };
         let tells_of_joining = head.r#type.is_some_and(|word| word.get() == "\"memberJoined\"");
-        Ok(Self { position, tells_of_joining, wire: wire::encode(Opcode::Text, json.as_bytes()) })
+        Ok(Self { position, sampled: None, tells_of_joining, wire: wire::encode(Opcode::Text, json.as_bytes()) })
+    }
+
+    /// The same entry for one recipient, with whom its time is taken. `None`: it is no entry.
+    pub(crate) fn to_measure(&self) -> Option<Self> {
+        let Written { created_at } = serde_json::from_slice(wire::payload(&self.wire)).ok()?;
+        let Self { position, tells_of_joining, .. } = *self;
+        Some(Self { position, sampled: Some(created_at), tells_of_joining, wire: self.wire.clone() })
     }
 
     /// Whether this entry says that the user has joined the channel.
@@ -70,7 +86,7 @@ impl Frame {
 
     /// The gateway's own words.
     pub(crate) fn of(frame: &ServerFrame) -> Self {
-        Self { position: None, tells_of_joining: false, wire: wire_of(frame) }
+        Self { position: None, sampled: None, tells_of_joining: false, wire: wire_of(frame) }
     }
 
     /// As it goes out.

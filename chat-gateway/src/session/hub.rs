@@ -46,6 +46,10 @@ impl Session {
         self.has_acked.store(true, Ordering::Relaxed);
     }
 
+    pub(crate) fn acks(&self) -> bool {
+        self.has_acked.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_background(&self, is_background: bool) {
         self.is_background.store(is_background, Ordering::Relaxed);
     }
@@ -159,7 +163,7 @@ impl Hub {
                             delivered.frames += 1;
                             if !session.is_background() {
                                 is_present = true;
-                                all_ack &= session.has_acked.load(Ordering::Relaxed);
+                                all_ack &= session.acks();
                             }
                         }
                         Posted::Overflowed => delivered.overflows += 1,
@@ -186,6 +190,12 @@ impl Hub {
 
     pub(crate) fn user_count(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// What waits in all mailboxes; a lock for each session, so it is for whoever asks seldom.
+    pub(crate) fn waiting_frames(&self) -> usize {
+        let of_user = |user: &OfUser| user.iter().map(|session| session.mailbox.waiting()).sum::<usize>();
+        self.shards.iter().map(|shard| lock(shard).values().map(of_user).sum::<usize>()).sum()
     }
 
     /// Everyone who is here, as of now; one shard at a time, so that nobody waits for the whole copy.

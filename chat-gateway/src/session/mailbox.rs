@@ -170,6 +170,11 @@ impl Mailbox {
         Poll::Pending
     }
 
+    /// Frames that wait; what the session has taken in hand does not.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().frames.len()
+    }
+
     fn wake(&self, mut inner: MutexGuard<'_, Inner>) {
         let sleeper = inner.waker.take();
         drop(inner);

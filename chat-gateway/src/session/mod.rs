@@ -13,6 +13,7 @@ mod order;
 mod outbound;
 mod resume;
 pub(crate) mod run;
+mod sample;
 pub(crate) mod socket;
 pub(crate) mod wire;
 mod writer;

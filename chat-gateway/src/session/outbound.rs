@@ -19,6 +19,7 @@ use super::hub::Session;
 use super::mailbox::{Next, Wants};
 use super::order::{Offered, Order};
 use super::resume::{Progress, Purpose, Resume, Resumed};
+use super::sample::Samples;
 use super::writer::{Outgoing, Step};
 use crate::metrics::{GapOutcome, ResumeOutcome};
 use crate::state::Gateway;
@@ -42,6 +43,7 @@ pub(crate) struct Outbound {
     /// One at a time: gaps are rare, and a session is one consumer.
     fill: Option<Box<Fill>>,
     timer: Option<Pin<Box<Sleep>>>,
+    samples: Samples,
 }
 
 impl Outbound {
@@ -50,7 +52,8 @@ impl Outbound {
         let order = Order::new(gateway.mailbox_frames);
         let first_frame_due = Some(Instant::now() + FIRST_FRAME_WAIT);
         let (taken, resume, fill, timer) = (VecDeque::new(), None, None, None);
-        Self { gateway, user_id, session, taken, order, first_frame_due, resume, fill, timer }
+        let samples = Samples::default();
+        Self { gateway, user_id, session, taken, order, first_frame_due, resume, fill, timer, samples }
     }
 
     /// Live entries wait for the client's first frame no longer.
@@ -142,7 +145,7 @@ impl Outbound {
                 continue;
             }
             if let Some(frame) = self.order.pop_ready() {
-                return Poll::Ready(Step::Write(Outgoing::Shared(frame)));
+                return Poll::Ready(self.write(frame));
             }
             let went_on = if self.resume.is_some() { self.poll_resume(cx) } else { self.poll_gaps(cx) };
             match went_on {
@@ -176,7 +179,7 @@ impl Outbound {
             self.order.cover(channel_id, seq - 1, seq - 1, Instant::now());
         }
         match self.order.offer(frame, Instant::now) {
-            Offered::Write(frame) => Some(Step::Write(Outgoing::Shared(frame))),
+            Offered::Write(frame) => Some(self.write(frame)),
             Offered::Held => None,
             Offered::Duplicate => {
                 self.gateway.metrics.duplicates.inc();
@@ -184,6 +187,21 @@ impl Outbound {
             }
             Offered::TooManyHeld => Some(Step::Close(close_code::TOO_SLOW)),
         }
+    }
+
+    fn write(&mut self, frame: Arc<Frame>) -> Step {
+        self.samples.note(&frame, self.session.acks());
+        Step::Write(Outgoing::Shared(frame))
+    }
+
+    /// The kernel has all that was to be written.
+    pub(super) fn has_written(&mut self) {
+        self.samples.written(&self.gateway.metrics);
+    }
+
+    /// The client has everything of the channel up to `seq`.
+    pub(super) fn has_acked(&mut self, channel_id: ChannelId, seq: Seq) {
+        self.samples.acked(channel_id, seq, &self.gateway.metrics);
     }
 
     fn poll_resume(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), u16>> {

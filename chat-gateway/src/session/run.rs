@@ -128,6 +128,7 @@ impl Conversation<'_> {
             ClientFrame::Ack { channel_id, seq } => {
                 let session = self.membership.session();
                 session.set_acked();
+                self.outbound.has_acked(channel_id, seq);
                 // More than was written here too: it may have been fetched by REST.
                 self.gateway.acks.record(&self.identity.user_id, channel_id, seq, !session.is_background());
                 Ok(None)

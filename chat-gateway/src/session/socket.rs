@@ -153,13 +153,19 @@ impl Socket {
     /// Hands on everything that waits, as far as there is room. Ready only with an end.
     fn poll_write(&mut self, cx: &mut Context<'_>, mut outbound: Option<&mut Outbound>) -> Poll<Ending> {
         let reply = &mut self.reply;
-        self.writer.poll_write(cx, &mut self.stream, |cx, has_room| {
+        let ending = self.writer.poll_write(cx, &mut self.stream, |cx, has_room| {
             match (reply.take_if(|_| has_room), outbound.as_deref_mut()) {
                 (Some(reply), _) => Poll::Ready(Step::Write(Outgoing::Own(reply))),
                 (None, Some(outbound)) => outbound.poll_next(cx, has_room),
                 (None, None) => Poll::Pending,
             }
-        })
+        });
+        if let Some(outbound) = outbound
+            && self.writer.has_sent_all()
+        {
+            outbound.has_written();
+        }
+        ending
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ending>> {

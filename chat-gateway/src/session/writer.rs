@@ -97,6 +97,11 @@ impl Writer {
         }
     }
 
+    /// Whether the kernel has taken everything.
+    pub(super) fn has_sent_all(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
     /// What is to be written before a goodbye.
     pub(super) fn into_unsent(self) -> Bytes {
         self.unsent

@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
 use uuid::Uuid;
 
-use super::{Appender, Store, StoreError};
+use super::{Appender, Connections, Store, StoreError};
 
 use append::AppendConnection;
 
@@ -58,6 +58,11 @@ impl Store for Postgres {
 
     fn appender(&self) -> Box<dyn Appender> {
         Box::new(AppendConnection::new(self.clone()))
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        Some(Connections { idle, used: self.pool.size().saturating_sub(idle) })
     }
 
     async fn close(&self) {

@@ -93,6 +93,16 @@ impl OutboxStore for Postgres {
         sqlx::query("DELETE FROM api_servers WHERE id = $1").bind(self.owner).execute(&self.pool).await?;
         Ok(())
     }
+
+    async fn outbox_age(&self) -> Result<Duration, StoreError> {
+        // A clock that was set back leaves rows of the future behind.
+        let seconds: f64 = sqlx::query_scalar(
+            "SELECT coalesce(greatest(extract(epoch FROM now() - min(written_at)), 0), 0)::float8 FROM outbox",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    }
 }
 
 fn uuids(rows: &[OutboxId]) -> Vec<Uuid> {

@@ -172,6 +172,11 @@ impl PushJobStore for Postgres {
         .await?;
         Ok(())
     }
+
+    async fn due_pushes(&self, at_most: i64) -> Result<i64, StoreError> {
+        let due = "SELECT count(*) FROM (SELECT 1 FROM push_jobs WHERE due_at <= now() LIMIT $1) due";
+        Ok(sqlx::query_scalar(due).bind(at_most).fetch_one(&self.pool).await?)
+    }
 }
 
 impl Postgres {

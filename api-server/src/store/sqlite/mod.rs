@@ -22,7 +22,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite as SqliteDriver, Transaction};
 use uuid::Uuid;
 
-use super::{Appender, Store, StoreError};
+use super::{Appender, Connections, Store, StoreError};
 
 use append::FileAppender;
 
@@ -98,6 +98,10 @@ impl Store for Sqlite {
 
     fn appender(&self) -> Box<dyn Appender> {
         Box::new(FileAppender::new(self.clone()))
+    }
+
+    fn connections(&self) -> Option<Connections> {
+        None
     }
 
     async fn close(&self) {

@@ -117,6 +117,14 @@ impl OutboxStore for Sqlite {
         sqlx::query("DELETE FROM api_servers WHERE id = $1").bind(self.owner).execute(&self.writer).await?;
         Ok(())
     }
+
+    async fn outbox_age(&self) -> Result<Duration, StoreError> {
+        let oldest: Option<i64> =
+            sqlx::query_scalar("SELECT min(written_at) FROM outbox").fetch_one(&self.readers).await?;
+        let age_ms = oldest.map_or(0, |oldest| Moment::now().as_millis().saturating_sub(oldest));
+        // A clock that was set back leaves rows of the future behind.
+        Ok(Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)))
+    }
 }
 
 /// Leaves the intent to deliver what a transaction stores: for each channel its first and last `seq`.

@@ -64,7 +64,7 @@ mod tests {
                        naru_api_writer_batch_size_bucket{le=\"2.0\"} 1\n\
                        naru_api_writer_batch_size_bucket{le=\"4.0\"} 4\n\
                        naru_api_writer_batch_size_bucket{le=\"+Inf\"} 4\n\
-                       naru_api_writer_batch_seconds_sum 3.0\n";
+                       naru_api_writer_batch_duration_seconds_sum 3.0\n";
         let sizes = BatchSizes::parse(metrics).unwrap();
         assert_eq!(sizes, BatchSizes { buckets: vec![(2.0, 1.0), (4.0, 3.0)], messages: 14.0 });
         assert_eq!(sizes.mean(), 3.5);

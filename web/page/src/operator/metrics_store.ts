@@ -79,7 +79,7 @@ export class MetricsStore extends Store {
     push(this.charts.sends, rates("naru_api_sends_total", "outcome"));
     push(this.charts.deliveries, rates("naru_api_deliveries_total", "outcome"));
     push(this.charts.pushes, rates("naru_api_pushes_total", "outcome"));
-    const of = (read: Sample[]) => buckets(read, "naru_api_delivery_seconds");
+    const of = (read: Sample[]) => buckets(read, "naru_api_delivery_duration_seconds");
     const [bucketsNow, bucketsBefore] = [of(samples), of(before.samples)];
     const delayMs = (share: number) => (quantile(bucketsNow, bucketsBefore, share) ?? 0) * 1000;
     push(this.charts.delay, new Map([["half below", delayMs(0.5)], ["99 % below", delayMs(0.99)]]));
