@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand};
+use shared_runtime::healthcheck::HealthcheckOptions;
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
 use shared_runtime::origins::parse_origins;
@@ -20,6 +21,7 @@ use url::Url;
 use crate::push::PushQuotas;
 use crate::push::fcm::{self, FcmOptions};
 
+const INTERNAL_LISTEN: &str = "0.0.0.0:8090";
 /// A push that comes later than this tells nobody anything.
 const LONGEST_PUSH_WAIT: Duration = Duration::from_secs(3_600);
 /// Acks come together once a second, so that a shorter one would push to those who have acked; until a longer one is
@@ -43,6 +45,14 @@ pub enum Command {
     Migrate {
         #[command(flatten)]
         database: DatabaseOptions,
+    },
+    /// Ask the server that runs on this machine whether it is ready; exit with 0 or 1
+    Healthcheck {
+        /// Where its internal listener is
+        #[arg(long, env = "NARU_INTERNAL_LISTEN", default_value = INTERNAL_LISTEN, value_name = "ADDRESS")]
+        internal_listen: SocketAddr,
+        #[command(flatten)]
+        options: HealthcheckOptions,
     },
     /// Print a token signed with the configured secret, for trying things out
     Token {
@@ -94,7 +104,7 @@ pub struct Config {
     #[arg(
         long,
         env = "NARU_INTERNAL_LISTEN",
-        default_value = "0.0.0.0:8090",
+        default_value = INTERNAL_LISTEN,
         value_name = "ADDRESS",
         help_heading = "Listeners"
     )]

@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
             Ok(url) => migrate(url.expose()).await.map_err(Into::into),
             Err(error) => Err(error.into()),
         },
+        Some(Command::Healthcheck { internal_listen, options }) => return options.run(internal_listen).await,
         Some(Command::Token { sub, ttl, service, tokens }) => {
             let claims = Claims {
                 sub,

@@ -4,14 +4,52 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::BoolishValueParser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use shared_runtime::healthcheck::HealthcheckOptions;
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::TokenOptions;
 use url::Url;
+
+const INTERNAL_LISTEN: &str = "0.0.0.0:8082";
+
+/// What the command line asks for.
+pub enum Invocation {
+    Serve(Box<Config>),
+    Healthcheck(Healthcheck),
+}
+
+impl Invocation {
+    /// Not derived: what a gateway must be told, a check need not be.
+    pub fn parse() -> Self {
+        let command = Config::command()
+            .subcommand(Healthcheck::command())
+            .subcommand_negates_reqs(true)
+            .args_conflicts_with_subcommands(true);
+        let matches = command.get_matches();
+        let parsed = match matches.subcommand_matches(HEALTHCHECK) {
+            Some(matches) => Healthcheck::from_arg_matches(matches).map(Self::Healthcheck),
+            None => Config::from_arg_matches(&matches).map(|config| Self::Serve(Box::new(config))),
+        };
+        parsed.unwrap_or_else(|error| error.exit())
+    }
+}
+
+const HEALTHCHECK: &str = "healthcheck";
+
+/// Ask the gateway that runs on this machine whether it is ready; exit with 0 or 1
+#[derive(Debug, Parser)]
+#[command(name = HEALTHCHECK)]
+pub struct Healthcheck {
+    /// Where its internal listener is
+    #[arg(long, env = "NARU_INTERNAL_LISTEN", default_value = INTERNAL_LISTEN, value_name = "ADDRESS")]
+    pub internal_listen: SocketAddr,
+    #[command(flatten)]
+    pub options: HealthcheckOptions,
+}
 
 /// Holds WebSocket sessions and writes entries to them.
 #[derive(Debug, Clone, Parser)]
@@ -21,7 +59,7 @@ pub struct Config {
     #[arg(long, env = "NARU_LISTEN", default_value = "0.0.0.0:8081", value_name = "ADDRESS")]
     pub listen: SocketAddr,
     /// Where api-servers deliver; must not be reachable for clients
-    #[arg(long, env = "NARU_INTERNAL_LISTEN", default_value = "0.0.0.0:8082", value_name = "ADDRESS")]
+    #[arg(long, env = "NARU_INTERNAL_LISTEN", default_value = INTERNAL_LISTEN, value_name = "ADDRESS")]
     pub internal_listen: SocketAddr,
     /// How api-servers reach the internal listener, e.g. http://10.0.0.7:8082
     #[arg(long, env = "NARU_ADVERTISE_URL", value_name = "URL", value_parser = http_url)]

@@ -2,17 +2,20 @@
 
 use std::process::ExitCode;
 
-use chat_gateway::config::Config;
+use chat_gateway::config::{Config, Invocation};
 use chat_gateway::listener::bind;
 use chat_gateway::startup::{Listeners, StartupError, build};
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use shared_runtime::shutdown::on_signal;
 use tracing::{error, info};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = match Invocation::parse() {
+        Invocation::Serve(config) => *config,
+        Invocation::Healthcheck(check) => return check.options.run(check.internal_listen).await,
+    };
     match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         // Logging may not have started, and whoever gave a wrong option reads the terminal.
