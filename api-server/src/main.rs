@@ -10,7 +10,7 @@ use clap::Parser;
 use shared_runtime::shutdown;
 use shared_runtime::tokens::unix_seconds;
 use shared_types::Claims;
-use tracing::info;
+use tracing::{error, info};
 
 /// A send makes and drops about a hundred small things, many of them on another thread than the one that made them.
 #[global_allocator]
@@ -35,7 +35,16 @@ async fn main() -> ExitCode {
             };
             tokens.sign(claims).map(|token| print_line(&token)).map_err(Into::into)
         }
-        None => serve(config).await,
+        None => {
+            let is_json = config.logs.is_json();
+            match serve(config).await {
+                Err(error) if is_json => {
+                    error!(error = in_words(error.as_ref()), "api-server does not run");
+                    return ExitCode::FAILURE;
+                }
+                outcome => outcome,
+            }
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,6 +81,10 @@ fn print_line(line: &str) {
 
 #[expect(clippy::print_stderr, reason = "the start has failed; there may be no log yet")]
 fn report(error: &dyn std::error::Error) {
+    eprintln!("api-server: {}", in_words(error));
+}
+
+fn in_words(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -82,5 +95,5 @@ fn report(error: &dyn std::error::Error) {
         }
         cause = error.source();
     }
-    eprintln!("api-server: {words}");
+    words
 }

@@ -121,12 +121,7 @@ impl Metrics {
                 "Time that the first message of a batch waited until the batch was taken up",
                 seconds(),
             ),
-            waiting_sends: registered(
-                api,
-                "waiting_sends",
-                "Sends that wait to be stored",
-                Gauge::default(),
-            ),
+            waiting_sends: registered(api, "waiting_sends", "Sends that wait to be stored", Gauge::default()),
             undelivered: registered(
                 api,
                 "undelivered_entries",

@@ -9,6 +9,7 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use prometheus_client::registry::Registry as MetricsRegistry;
+use shared_runtime::metrics::register_redis;
 use shared_runtime::ops::Draining;
 use shared_runtime::origins::parse_origins;
 use shared_runtime::registry::{RedisRegistry, SessionRegistry};
@@ -133,6 +134,8 @@ fn assemble(
 
     let mut metrics_registry = MetricsRegistry::default();
     let metrics = Metrics::register(&mut metrics_registry);
+    let redis_connections = sessions.connections_opened();
+    register_redis(metrics_registry.sub_registry_with_prefix("naru_api"), redis_connections);
     let background = CancellationToken::new();
     let draining = Draining::default();
     let registry = Arc::new(Registry::new(sessions, metrics.clone()));

@@ -165,7 +165,7 @@ impl Shard {
             // One row has values that the database refuses; each on its own, it fails alone.
             Err(StoreError::Refused(_)) if drafts.len() > 1 => self.one_by_one(&drafts).await,
             Err(error) => {
-                log_failure(&error, drafts.len());
+                log_failure(&error, &drafts);
                 drafts.iter().map(|_| None).collect()
             }
         };
@@ -195,7 +195,7 @@ impl Shard {
             outcomes.push(match self.append(&[*draft]).await {
                 Ok(mut outcome) => outcome.pop(),
                 Err(error) => {
-                    log_failure(&error, 1);
+                    log_failure(&error, &[*draft]);
                     None
                 }
             });
@@ -204,9 +204,19 @@ impl Shard {
     }
 }
 
-fn log_failure(error: &StoreError, messages: usize) {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    error!(%error, cause, messages, "a batch was not stored");
+/// Once for the batch. Each of its requests has a line with its own id, as every failed request has.
+fn log_failure(error: &StoreError, drafts: &[&Draft]) {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    // Of many, the first: a place to begin looking.
+    let first = drafts.first();
+    error!(
+        %error,
+        cause,
+        messages = drafts.len(),
+        channelId = first.map(|draft| display(draft.channel_id)),
+        messageId = first.map(|draft| display(draft.entry_id)),
+        "a batch was not stored"
+    );
 }
 
 /// Repeats of a message within one batch follow the first one's verdict: the statement must not see them.

@@ -54,7 +54,7 @@ impl Acks {
     pub(crate) async fn flush_by(&self, deadline: Instant) {
         let is_done = timeout_at(deadline, self.flush()).await.unwrap_or(false);
         if !is_done {
-            warn!("not every ack was reported: some users may be pushed to about what they have read");
+            warn!(gatewayId = %self.api.gateway_id(), "not every ack was reported: some users may be pushed to about what they have read");
         }
     }
 

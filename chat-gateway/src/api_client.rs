@@ -10,7 +10,7 @@ use shared_types::api_server_api::{
     ACKS_PATH, Ack, AckRequest, EntriesResponse, MAX_ENTRIES, RESUME_PATH, ResumeRequest, ResumeResponse,
     entries_path,
 };
-use shared_types::{ChannelId, Seq};
+use shared_types::{ChannelId, GatewayId, Seq};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use url::Url;
@@ -37,6 +37,8 @@ pub(crate) enum ApiError {
 }
 
 pub(crate) struct ApiClient {
+    /// Who asks, for the log.
+    gateway_id: GatewayId,
     client: Client,
     base_url: String,
     internal_secret: String,
@@ -46,6 +48,7 @@ pub(crate) struct ApiClient {
 
 impl ApiClient {
     pub(crate) fn new(
+        gateway_id: GatewayId,
         base_url: &Url,
         internal_secret: &str,
         metrics: Arc<Metrics>,
@@ -57,12 +60,17 @@ impl ApiClient {
             .connect_timeout(CONNECT_LIMIT)
             .build()?;
         Ok(Self {
+            gateway_id,
             client,
             base_url: base_url.as_str().trim_end_matches('/').to_owned(),
             internal_secret: internal_secret.to_owned(),
             metrics,
             is_failing: AtomicBool::new(false),
         })
+    }
+
+    pub(crate) fn gateway_id(&self) -> &GatewayId {
+        &self.gateway_id
     }
 
     /// One attempt: whoever reports acks keeps them and comes again.
@@ -124,7 +132,7 @@ impl ApiClient {
         match response.status() {
             status if status.is_success() => {
                 if self.is_failing.swap(false, Ordering::Relaxed) {
-                    info!("the api-servers answer again");
+                    info!(gatewayId = %self.gateway_id, "the api-servers answer again");
                 }
                 Ok(response)
             }
@@ -142,7 +150,7 @@ impl ApiClient {
         self.metrics.api_failures.inc();
         // One line when it begins; the metric tells how long it lasts.
         if !self.is_failing.swap(true, Ordering::Relaxed) {
-            warn!(reason, "an api-server does not answer as it should");
+            warn!(gatewayId = %self.gateway_id, reason, "an api-server does not answer as it should");
         }
         ApiError::Unavailable
     }

@@ -26,7 +26,7 @@ pub(crate) async fn drain(gateway: &Gateway, window: Duration, deadline: Instant
     gateway.draining.begin();
     gateway.registry.begin_draining();
     let sessions = gateway.hub.sessions();
-    info!(sessions = sessions.len(), window_ms = millis(window), "draining");
+    info!(gatewayId = %gateway.gateway_id, sessions = sessions.len(), windowMs = millis(window), "draining");
     for session in &sessions {
         let frame = ServerFrame::Draining { reconnect_in_ms: millis(jitter(window)) };
         session.mailbox.notify(Arc::new(Frame::of(&frame)));
@@ -40,8 +40,8 @@ pub(crate) async fn drain(gateway: &Gateway, window: Duration, deadline: Instant
         empty_by(gateway, (Instant::now() + Duration::from_secs(1)).min(deadline)).await;
     }
     match gateway.hub.session_count() {
-        0 => info!("drained"),
-        sessions => warn!(sessions, "not every session ended in time"),
+        0 => info!(gatewayId = %gateway.gateway_id, "drained"),
+        sessions => warn!(gatewayId = %gateway.gateway_id, sessions, "not every session ended in time"),
     }
 }
 

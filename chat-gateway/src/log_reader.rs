@@ -117,7 +117,7 @@ impl LogReader {
         let answer = self.api.entries(channel_id, after_seq, PATIENCE).await?;
         let page = parse(answer, channel_id, after_seq);
         if page.is_none() {
-            warn!(%channel_id, after_seq, "the log has not what must be there");
+            warn!(gatewayId = %self.api.gateway_id(), channelId = %channel_id, afterSeq = after_seq, "the log has not what must be there");
         }
         page.ok_or(Unreadable::Broken)
     }

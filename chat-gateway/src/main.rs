@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
         // Logging may not have started, and whoever gave a wrong option reads the terminal.
         Err(StartupError::Option(error)) => Config::command().error(ErrorKind::ValueValidation, error).exit(),
         Err(cause) => {
-            error!(%cause, "chat-gateway does not run");
+            error!(error = %cause, "chat-gateway does not run");
             ExitCode::FAILURE
         }
     }
@@ -34,8 +34,9 @@ async fn run(config: Config) -> Result<(), StartupError> {
     let (public, internal) = (listeners.public.local_addr()?, listeners.internal.local_addr()?);
     let shutdown = on_signal()?;
     let application = build(config, listeners).await?;
-    info!(gateway_id = %application.gateway_id(), %public, %internal, "chat-gateway listens");
+    info!(gatewayId = %application.gateway_id(), %public, %internal, "chat-gateway listens");
+    let gateway_id = application.gateway_id().clone();
     application.run_until(shutdown).await?;
-    info!("chat-gateway has stopped");
+    info!(gatewayId = %gateway_id, "chat-gateway has stopped");
     Ok(())
 }

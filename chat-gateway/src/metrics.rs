@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use shared_runtime::metrics::{
-    OutcomeLabels, by_outcome, register_build_info, registered, seconds_until_seen,
+    OutcomeLabels, by_outcome, register_build_info, register_redis, registered, seconds_until_seen,
 };
 
 use crate::session::hub::{Delivered, Hub};
@@ -125,10 +125,12 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// Registers everything under `naru_gateway_…`, and which version this is.
-    pub(crate) fn new() -> Self {
+    /// `redis` counts the connections that were made to it.
+    pub(crate) fn new(redis: Option<Counter>) -> Self {
         let mut registry = Registry::default();
         register_build_info(&mut registry, "chat-gateway");
         let gateway = registry.sub_registry_with_prefix("naru_gateway");
+        register_redis(gateway, redis);
         Self {
             sessions: registered(gateway, "sessions", "Sessions held now", Gauge::default()),
             users: registered(gateway, "users", "Users with a session here now", Gauge::default()),
@@ -151,12 +153,7 @@ impl Metrics {
                 by_outcome(&ConnectOutcome::ALL.map(ConnectOutcome::word)),
             ),
             closes: registered(gateway, "closes", "Sessions ended, by close code", Family::default()),
-            frames: registered(
-                gateway,
-                "frames_delivered",
-                "Entries put into mailboxes",
-                Counter::default(),
-            ),
+            frames: registered(gateway, "frames_delivered", "Entries put into mailboxes", Counter::default()),
             absent: registered(
                 gateway,
                 "deliveries_absent",

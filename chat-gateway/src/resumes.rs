@@ -57,7 +57,10 @@ async fn serve(api: Arc<ApiClient>, mut waiting: mpsc::Receiver<Asked>) {
                     let _gone = answer.send(channels);
                 }
             }
-            Ok(_) => warn!("an api-server's answer is not about the sessions that were asked about"),
+            Ok(_) => warn!(
+                gatewayId = %api.gateway_id(),
+                "an api-server's answer is not about the sessions that were asked about"
+            ),
             // All who wait have waited for the same; they hear now, not one request after another.
             Err(_) => while waiting.try_recv().is_ok() {},
         }

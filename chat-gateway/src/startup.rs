@@ -99,7 +99,7 @@ pub async fn build_on(
     config.check()?;
     let sessions = &config.sessions;
     let gateway_id = GatewayId::generate();
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new(session_registry.connections_opened()));
     let hub = Arc::new(Hub::new(sessions.max_sessions.get(), sessions.max_sessions_per_user.get()));
     let setup = Setup {
         registry: session_registry.clone(),
@@ -110,7 +110,12 @@ pub async fn build_on(
     };
     let (registry, mut keeper) = Registry::new(hub.clone(), setup);
     let internal_secret = config.internal_secret.resolve()?;
-    let api = Arc::new(ApiClient::new(&config.api_url, internal_secret.expose(), metrics.clone())?);
+    let api = Arc::new(ApiClient::new(
+        gateway_id.clone(),
+        &config.api_url,
+        internal_secret.expose(),
+        metrics.clone(),
+    )?);
     let gateway = Data::new(Gateway {
         gateway_id,
         hub,
@@ -140,7 +145,7 @@ pub async fn build_on(
     let retire = gateway.registry.retiring().drop_guard();
     let keeper = tokio::spawn(keeper.run());
     tokio::spawn(gateway.acks.clone().run(gateway.registry.retiring()));
-    info!(gateway_id = %gateway.gateway_id, "gateway built");
+    info!(gatewayId = %gateway.gateway_id, "gateway built");
     Ok(Application { gateway, process: config.process, public, internal, keeper, _retire: retire })
 }
 
@@ -224,7 +229,7 @@ impl Application {
         // Deliveries are still served: sessions get their entries until each is closed.
         gateway.drain_requested.cancel();
         if tokio::time::timeout_at(stop_by, draining).await.is_err() {
-            warn!("the drain did not end in time");
+            warn!(gatewayId = %gateway.gateway_id, "the drain did not end in time");
         }
         // What was acked until the last session ended; those who acked it are not to be pushed to.
         gateway.acks.flush_by(Instant::now() + ACKS_LIMIT).await;
@@ -233,7 +238,7 @@ impl Application {
         let (left, _said) =
             tokio::join!(timeout(FAREWELL, keeper), timeout(GOODBYE_LIMIT, gateway.sockets.wait()));
         if left.is_err() {
-            warn!("the registry was not left in time");
+            warn!(gatewayId = %gateway.gateway_id, "the registry was not left in time");
         }
         for handle in &handles {
             handle.stop(true).await;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use reqwest::StatusCode;
 
 /// Longer than a service takes to ask what it needs (2 s), shorter than those who run a check wait for it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
@@ -41,18 +42,22 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 async fn ask(url: &str) -> Result<String, String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build();
-    let answer = client.map_err(reason)?.get(url).send().await.map_err(reason)?;
-    let status = answer.status();
-    let body: String = answer.text().await.map_err(reason)?.chars().take(MAX_SHOWN).collect();
-    if status.is_success() { Ok(body) } else { Err(format!("{} {body}", status.as_u16())) }
+    let (status, body) = get(url).await.map_err(|error| reason(&error))?;
+    let shown: String = body.chars().take(MAX_SHOWN).collect();
+    if status.is_success() { Ok(shown) } else { Err(format!("{} {shown}", status.as_u16())) }
 }
 
-fn reason(error: reqwest::Error) -> String {
+async fn get(url: &str) -> reqwest::Result<(StatusCode, String)> {
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_LIMIT).build()?;
+    let answer = client.get(url).send().await?;
+    Ok((answer.status(), answer.text().await?))
+}
+
+fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".into();
     }
-    let mut cause: &dyn std::error::Error = &error;
+    let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }

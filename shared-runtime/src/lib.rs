@@ -1,6 +1,7 @@
 //! What both services do the same way: tokens, Redis, secrets, logs, metrics, problems, operations endpoints, shutdown.
 
 pub mod bearer;
+mod failure_lines;
 pub mod healthcheck;
 pub mod internal_secret;
 pub mod logging;

@@ -1,5 +1,7 @@
 //! Log output: readable text or JSON lines, on standard error.
 
+use std::panic::PanicHookInfo;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
@@ -24,6 +26,11 @@ enum LogFormat {
 }
 
 impl LogOptions {
+    /// Whether each line is to be one JSON object.
+    pub fn is_json(&self) -> bool {
+        matches!(self.log_format, LogFormat::Json)
+    }
+
     /// Starts logging for this process. A second call changes nothing.
     pub fn start(&self) -> Result<(), OptionError> {
         let filter = EnvFilter::try_new(&self.log).map_err(|cause| OptionError::Invalid {
@@ -39,8 +46,17 @@ impl LogOptions {
             LogFormat::Text => {
                 builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
             }
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => {
+                std::panic::set_hook(Box::new(log_panic));
+                builder.json().flatten_event(true).try_init()
+            }
         };
         Ok(())
     }
+}
+
+/// In one line, and without its message, which may show a piece of what was worked on.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place, "a task has panicked");
 }

@@ -38,6 +38,13 @@ pub fn seconds_until_seen() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 18))
 }
 
+/// `…_redis_connections_opened_total`, where there is a Redis.
+pub fn register_redis(registry: &mut Registry, opened: Option<Counter>) {
+    if let Some(opened) = opened {
+        registry.register("redis_connections_opened", "Connections made to Redis", opened);
+    }
+}
+
 /// `naru_build_info`: 1, with the version.
 pub fn register_build_info(registry: &mut Registry, service: &'static str) {
     let info = Info::new(vec![("version", env!("CARGO_PKG_VERSION")), ("service", service)]);

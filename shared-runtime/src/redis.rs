@@ -11,6 +11,7 @@ use deadpool_redis::redis::{
     AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
 };
 use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
+use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 
@@ -79,6 +80,7 @@ struct Shared {
     slots: [Mutex<Option<MultiplexedConnection>>; CONNECTIONS],
     next_slot: AtomicUsize,
     runtime: Handle,
+    opened: Counter,
 }
 
 impl Redis {
@@ -101,6 +103,7 @@ impl Redis {
             slots: std::array::from_fn(|_| Mutex::new(None)),
             next_slot: AtomicUsize::new(0),
             runtime: Handle::current(),
+            opened: Counter::default(),
         })))
     }
 
@@ -122,6 +125,11 @@ impl Redis {
         }
         let (mut connection, _) = self.connection(slot).await?;
         pipeline.query_async(&mut connection).await.map_err(RedisUnavailable::Command)
+    }
+
+    /// How many connections have been made.
+    pub fn connections_opened(&self) -> Counter {
+        self.0.opened.clone()
     }
 
     /// Whether Redis answers.
@@ -146,6 +154,7 @@ impl Redis {
         let pooled =
             made.await.map_err(|_| RedisUnavailable::Stopping)?.map_err(RedisUnavailable::Connect)?;
         let connection = (*pooled).clone();
+        self.0.opened.inc();
         *slot = Some(connection.clone());
         Ok((connection, false))
     }

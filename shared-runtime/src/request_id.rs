@@ -8,8 +8,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use shared_types::ProblemCode;
-use tracing::{error, info_span};
+use tracing::error;
 
+use crate::failure_lines::take_line;
 use crate::rejection::Rejection;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,10 +66,19 @@ fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
         }
         None => return ServiceResponse::new(request, response),
     };
-    if let Some(cause) = &rejection.cause {
-        // A span around every request would cost each of them as much as reading it, for the few that are logged.
-        let span = info_span!("request", request_id, method = %request.method(), path = request.path());
-        span.in_scope(|| error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed"));
+    // A span around every request would cost each of them as much as reading it, for the few that are logged.
+    if let Some(cause) = &rejection.cause
+        && let Some(left_out) = take_line()
+    {
+        error!(
+            requestId = request_id,
+            method = %request.method(),
+            path = request.path(),
+            code = ?rejection.code,
+            error = %Causes(cause.as_ref()),
+            linesLeftOut = (left_out > 0).then_some(left_out),
+            "a request failed"
+        );
     }
     let mut problem = rejection.to_response(request_id);
     // What middleware inside this one has set (CORS) stays.

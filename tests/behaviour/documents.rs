@@ -16,7 +16,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
@@ -40,7 +40,7 @@ fn section(heading: &str) -> String {
 }
 
 /// What stands between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
@@ -257,6 +257,9 @@ fn every_link_and_every_file_that_a_document_names_is_there() {
     assert!(seen > 15, "only {seen} links and files were found");
 }
 
+/// Of samples; the metric has its name without them.
+const METRIC_SUFFIXES: [&str; 5] = ["_total", "_bucket", "_sum", "_count", "_info"];
+
 #[tokio::test]
 async fn every_metric_that_a_document_names_is_served() {
     let cluster = Cluster::builder().apis(1).gateways(1).start().await;
@@ -270,7 +273,7 @@ async fn every_metric_that_a_document_names_is_served() {
             quoted(&text).flat_map(|code| code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
         {
             if word.starts_with("naru_") {
-                let name = word.trim_end_matches("_total").trim_end_matches("_bucket");
+                let name = METRIC_SUFFIXES.iter().fold(word, |name, suffix| name.trim_end_matches(suffix));
                 assert!(served.contains(&format!("# TYPE {name} ")), "{}: {word}", path.display());
             }
         }

@@ -61,7 +61,7 @@ impl GatewayClient {
                     age.works();
                     self.metrics.count_gateway_request("delivered");
                     if attempts > 1 {
-                        info!(gateway_id = %gateway, attempts, "the gateway answers again");
+                        info!(gatewayId = %gateway, attempts, "the gateway answers again");
                     }
                     return Some(answer);
                 }
@@ -69,7 +69,7 @@ impl GatewayClient {
                     age.fails();
                     self.metrics.count_gateway_request("failed");
                     if attempts == 1 {
-                        warn!(gateway_id = %gateway, reason, "a gateway does not take deliveries");
+                        warn!(gatewayId = %gateway, reason, "a gateway does not take deliveries");
                     }
                 }
             }
@@ -82,7 +82,7 @@ impl GatewayClient {
         // What the next one of this lane finds is another matter.
         age.works();
         self.metrics.count_gateway_request("given_up");
-        warn!(gateway_id = %gateway, attempts, "gave up on a gateway: its recipients are looked up again");
+        warn!(gatewayId = %gateway, attempts, "gave up on a gateway: its recipients are looked up again");
         None
     }
 

@@ -78,7 +78,7 @@ impl Written {
         let json = match serde_json::to_writer(&mut json, entry) {
             Ok(()) => Some(Bytes::from(json)),
             Err(error) => {
-                error!(%error, channel_id = %entry.channel_id, seq = entry.seq, "an entry cannot be shown");
+                error!(%error, channelId = %entry.channel_id, messageId = %entry.id, seq = entry.seq, "an entry cannot be shown");
                 None
             }
         };

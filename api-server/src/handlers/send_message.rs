@@ -109,7 +109,8 @@ async fn send(caller: &Caller, body: SendMessage, state: &State) -> Result<Sent,
             "You have sent another message with this `clientMessageId` in this channel.",
         )),
         Ok(Appended::NotFound) => Err(Rejection::channel_not_found()),
-        Err(AppendError::Store | AppendError::Full | AppendError::DeliveryBehind | AppendError::Stopping) => {
+        Err(error @ AppendError::Store) => Err(Rejection::unavailable(error)),
+        Err(AppendError::Full | AppendError::DeliveryBehind | AppendError::Stopping) => {
             Err(Rejection::overloaded(RETRY_AFTER))
         }
     }

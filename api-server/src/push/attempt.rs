@@ -152,12 +152,14 @@ impl Attempts {
             PushOutcome::Sent => self.settler.finish(job).await,
             PushOutcome::TargetGone(reason) => self.give_up_target(job, pending, &reason).await,
             PushOutcome::RetryAfter { after, reason } => {
-                debug!(job = job.id, %reason, "a push is put off");
+                let entry = &pending.entry;
+                debug!(pushJob = job.id, channelId = %entry.channel_id, messageId = %entry.id, %reason, "a push is put off");
                 let pause = after.map_or_else(|| back_off(job.attempts), not_together);
-                self.put_off(job, pause, &reason).await;
+                self.put_off(job, pending, pause, &reason).await;
             }
             PushOutcome::Rejected(reason) => {
-                warn!(job = job.id, %reason, "a push was refused and is not tried again");
+                let entry = &pending.entry;
+                warn!(pushJob = job.id, channelId = %entry.channel_id, messageId = %entry.id, %reason, "a push was refused and is not tried again");
                 written(|| self.store.fail_push(job.id, reason.code)).await;
             }
             // Nothing is wrong with the job or its target: it waits until the operator has mended this.
@@ -172,7 +174,7 @@ impl Attempts {
         let disable = || self.store.disable_device(&job.user_id, &job.device_id, version, reason.code);
         match written(disable).await {
             Some(true) => {
-                info!(user_id = %job.user_id, device_id = %job.device_id, reason = reason.code, "a device is pushed to no more");
+                info!(userId = %job.user_id, deviceId = %job.device_id, reason = reason.code, "a device is pushed to no more");
                 self.settler.finish(job).await;
             }
             // The verdict is about a target that the device has no more: the one that it has now gets the push.
@@ -181,9 +183,10 @@ impl Attempts {
         }
     }
 
-    async fn put_off(&self, job: &PushJob, pause: Duration, reason: &Reason) {
+    async fn put_off(&self, job: &PushJob, pending: &PendingPush, pause: Duration, reason: &Reason) {
         if job.attempts >= MAX_ATTEMPTS {
-            warn!(job = job.id, %reason, attempts = job.attempts, "a push was tried for the last time");
+            let entry = &pending.entry;
+            warn!(pushJob = job.id, channelId = %entry.channel_id, messageId = %entry.id, %reason, attempts = job.attempts, "a push was tried for the last time");
             written(|| self.store.fail_push(job.id, reason.code)).await;
             return;
         }

@@ -11,10 +11,11 @@ pub struct LogSender;
 impl PushSender for LogSender {
     fn send<'a>(&'a self, push: &'a Push) -> BoxFuture<'a, PushOutcome> {
         tracing::info!(
-            user_id = %push.user_id,
-            device_id = %push.device_id,
+            userId = %push.user_id,
+            deviceId = %push.device_id,
             platform = ?push.platform,
-            channel_id = %push.channel_id,
+            channelId = %push.channel_id,
+            messageId = %push.message_id,
             seq = push.seq,
             messages = push.messages,
             "push logged instead of sent: no push service is configured"

@@ -8,9 +8,9 @@ use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, DeviceId, Seq, UserId};
 
 use super::{
-    Change, ChannelCursor, ChannelView, Committed, Connections, Device, DevicePlatform, DeviceTarget, Draft, Member,
-    Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role, Standing,
-    StoreError, Verdict, Window,
+    Change, ChannelCursor, ChannelView, Committed, Connections, Device, DevicePlatform, DeviceTarget, Draft,
+    Member, Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role,
+    Standing, StoreError, Verdict, Window,
 };
 
 /// Everything that is kept for ever. Two real implementations: Postgres, and SQLite for the embedded edition; one

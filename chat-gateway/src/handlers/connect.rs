@@ -61,7 +61,7 @@ async fn upgrade(
     // client comes again, to this gateway or another.
     if let Err(error) = gateway.registry.claim(&identity.user_id).await {
         // The keeper has logged the outage once; a line for each client would bury it.
-        debug!(%error, user_id = %identity.user_id, "cannot claim");
+        debug!(%error, userId = %identity.user_id, "cannot claim");
         return Err(Rejection::overloaded(COME_AGAIN).into());
     }
     // Asked again: a drain that began meanwhile may not have seen this session.
@@ -69,7 +69,7 @@ async fn upgrade(
         return Err(Rejection::overloaded(COME_AGAIN).into());
     }
 
-    debug!(session_id = %membership.session().id, user_id = %identity.user_id, "session begins");
+    debug!(sessionId = %membership.session().id, userId = %identity.user_id, "session begins");
     let gateway = gateway.clone();
     let answer = handshake.accept(request, move |connection| {
         let sockets = gateway.sockets.clone();

@@ -136,12 +136,12 @@ impl Keeper {
             Ok(existed) => {
                 let held = self.hold_until(asked_at + LEASE_TTL);
                 if held.is_some() && !existed {
-                    warn!("the registry has lost the lease; claiming every user again");
+                    warn!(gatewayId = %self.gateway_id, "the registry has lost the lease; claiming every user again");
                     self.claim_all_rounds = self.claim_all_rounds.max(1);
                     self.was_lost = true;
                 }
                 if std::mem::take(&mut self.is_failing) {
-                    info!("the registry answers again");
+                    info!(gatewayId = %self.gateway_id, "the registry answers again");
                 }
                 let is_hour_over = asked_at >= self.claim_all_at;
                 if self.claim_all_rounds > 0 || is_hour_over {
@@ -196,7 +196,7 @@ impl Keeper {
         // One line when it begins; the metric tells how long it lasts.
         if !self.is_failing {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            warn!(%error, cause, "{what}");
+            warn!(gatewayId = %self.gateway_id, %error, cause, "{what}");
         }
         self.is_failing = true;
         // Twice: what was on its way when Redis stopped answering may arrive after the first round, late and out
@@ -230,9 +230,13 @@ impl Keeper {
             self.registry.resign(&self.gateway_id).await
         };
         match timeout(FAREWELL_LIMIT, farewell).await {
-            Ok(Ok(())) => info!("left the registry"),
-            Ok(Err(error)) => warn!(%error, "cannot leave the registry; the lease ends by itself"),
-            Err(_) => warn!("cannot leave the registry in time; the lease ends by itself"),
+            Ok(Ok(())) => info!(gatewayId = %self.gateway_id, "left the registry"),
+            Ok(Err(error)) => {
+                warn!(gatewayId = %self.gateway_id, %error, "cannot leave the registry; the lease ends by itself");
+            }
+            Err(_) => {
+                warn!(gatewayId = %self.gateway_id, "cannot leave the registry in time; the lease ends by itself");
+            }
         }
     }
 }

@@ -66,7 +66,12 @@ impl Frame {
             (_, Some(_)) => return Err("with a seq must have a channelId, and a seq of at least 1"),
         };
         let tells_of_joining = head.r#type.is_some_and(|word| word.get() == "\"memberJoined\"");
-        Ok(Self { position, sampled: None, tells_of_joining, wire: wire::encode(Opcode::Text, json.as_bytes()) })
+        Ok(Self {
+            position,
+            sampled: None,
+            tells_of_joining,
+            wire: wire::encode(Opcode::Text, json.as_bytes()),
+        })
     }
 
     /// The same entry for one recipient, with whom its time is taken. `None`: it is no entry.

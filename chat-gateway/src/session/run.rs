@@ -46,7 +46,7 @@ pub(crate) async fn run(
     drop(conversation);
     // Before the goodbye, which may take a while: whoever delivers from now on must hear that nobody is here.
     membership.end(is_expected_back(ending, gateway.draining.is_draining()));
-    debug!(%session_id, ?ending, "session ended");
+    debug!(sessionId = %session_id, ?ending, "session ended");
     gateway.metrics.closed(ending);
     // Boxed: while the session lasts there is no room for this.
     Box::pin(socket.close(ending)).await;

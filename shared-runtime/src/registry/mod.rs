@@ -6,6 +6,7 @@ mod redis;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use prometheus_client::metrics::counter::Counter;
 use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 
@@ -71,4 +72,9 @@ pub trait SessionRegistry: Send + Sync {
 
     /// Whether the registry answers.
     async fn ping(&self) -> Result<(), RegistryUnavailable>;
+
+    /// How many connections have been made to reach it; `None` where it needs none.
+    fn connections_opened(&self) -> Option<Counter> {
+        None
+    }
 }

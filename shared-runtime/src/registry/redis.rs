@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::Pipeline;
+use prometheus_client::metrics::counter::Counter;
 use shared_types::registry_keys::{
     CLAIM_SCRIPT, LEASE_TTL, Lease, RELEASE_SCRIPT, RETURN_TIME, RegistryKeys, TICKET_TTL, TicketGrant,
     USER_ENTRY_TTL, parse_user_entry,
@@ -137,6 +138,10 @@ impl SessionRegistry for RedisRegistry {
 
     async fn ping(&self) -> Result<(), RegistryUnavailable> {
         Ok(self.redis.ping().await?)
+    }
+
+    fn connections_opened(&self) -> Option<Counter> {
+        Some(self.redis.connections_opened())
     }
 }
 

@@ -22,6 +22,7 @@ conformance!(three handles:
     entries_come_in_the_order_of_their_log_with_the_membership_of_now,
     a_row_that_is_removed_does_not_come_back,
     a_process_is_told_how_many_live,
+    the_outbox_is_as_old_as_its_oldest_row_whosever_it_is,
 );
 
 const LONG: Duration = Duration::from_secs(60);
@@ -253,4 +254,18 @@ async fn a_process_is_told_how_many_live([store, other, third]: [AnyStore; 3]) {
     assert_eq!(store.keep_outbox(LONG).await.unwrap(), 2);
     third.keep_outbox(AT_ONCE).await.unwrap();
     assert_eq!(store.keep_outbox(LONG).await.unwrap(), 1);
+}
+
+async fn the_outbox_is_as_old_as_its_oldest_row_whosever_it_is([store, other, _]: [AnyStore; 3]) {
+    assert_eq!(store.outbox_age().await.unwrap(), Duration::ZERO);
+    let channel = group(&store, &["alice"]).await;
+    let first = batch(&store, &[channel]).await;
+    a_later_moment().await;
+    let second = batch(&store, &[channel]).await;
+    let of_both = other.outbox_age().await.unwrap();
+    store.remove_from_outbox(&[first]).await.unwrap();
+    let of_second = other.outbox_age().await.unwrap();
+    assert!(Duration::ZERO < of_both && of_second < of_both + LONG, "{of_both:?} {of_second:?}");
+    store.remove_from_outbox(&[second]).await.unwrap();
+    assert_eq!(other.outbox_age().await.unwrap(), Duration::ZERO);
 }

@@ -26,6 +26,7 @@ conformance!(
     a_push_for_who_has_left_or_a_device_that_is_gone_has_nothing_to_push,
     a_device_that_is_deleted_takes_its_jobs_along,
     the_id_of_a_job_that_is_gone_is_not_given_again,
+    jobs_that_are_due_are_counted_until_somebody_takes_them,
 );
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -316,4 +317,15 @@ async fn the_id_of_a_job_that_is_gone_is_not_given_again(store: AnyStore) {
     enqueue(&store, channel, [2]).await;
     let second = ids(&store.lease_pushes(9, LONG).await.unwrap());
     assert!(second[0] > first[0], "{second:?} after {first:?}");
+}
+
+async fn jobs_that_are_due_are_counted_until_somebody_takes_them(store: AnyStore) {
+    let due = async |at_most| store.due_pushes(at_most).await.unwrap();
+    let channel = messages(&store, 1).await;
+    store.enqueue_pushes(&[wanted("bob", channel, 1)], LONG).await.unwrap();
+    assert_eq!(due(9).await, 0, "its time has not come");
+    jobs_in_turn(&store, 3).await;
+    assert_eq!([due(9).await, due(2).await], [3, 2]);
+    store.lease_pushes(1, LONG).await.unwrap();
+    assert_eq!(due(9).await, 2);
 }

@@ -67,7 +67,7 @@ impl AccessTokens {
         };
         match self.fetch().await {
             Ok((token, lifetime)) => {
-                tracing::debug!(lifetime_s = lifetime.as_secs(), "got an FCM access token");
+                tracing::debug!(lifetimeSeconds = lifetime.as_secs(), "got an FCM access token");
                 self.cache_mut().put(token.clone(), lifetime, Instant::now());
                 Ok(token)
             }

@@ -148,8 +148,7 @@ impl PushJobStore for Sqlite {
 
     async fn due_pushes(&self, at_most: i64) -> Result<i64, StoreError> {
         let due = "SELECT count(*) FROM (SELECT 1 FROM push_jobs WHERE due_at <= $2 LIMIT $1) due";
-        Ok(sqlx::query_scalar(due).bind(at_most)
-                .bind(Moment::now()).fetch_one(&self.readers).await?)
+        Ok(sqlx::query_scalar(due).bind(at_most).bind(Moment::now()).fetch_one(&self.readers).await?)
     }
 }
 
