@@ -10,8 +10,12 @@ use crate::redis_and_postgres::through;
 
 const PROGRAMS: [&str; 2] = ["api-server", "chat-gateway"];
 
-/// Whether it says that the service is well, and in which words. No other option is given.
-fn check(program: &str, port: u16, more: &[&str]) -> (bool, String) {
+/// Whether it says that the service is well, and in which words. No other option is given. Meanwhile the proxy goes on.
+async fn check(program: &'static str, port: u16, more: &'static [&str]) -> (bool, String) {
+    tokio::task::spawn_blocking(move || run(program, port, more)).await.unwrap()
+}
+
+fn run(program: &str, port: u16, more: &[&str]) -> (bool, String) {
     // As containers are told it.
     let environment = [("NARU_INTERNAL_LISTEN", &*format!("0.0.0.0:{port}"))];
     let output = ServiceProcess::run(program, &[&["healthcheck"], more].concat(), &environment);
@@ -32,25 +36,25 @@ async fn a_check_says_whether_the_service_is_ready_or_only_lives() {
     let ports = [api.internal_port, gateway.internal_port];
     for (program, port) in PROGRAMS.into_iter().zip(ports) {
         for more in [&[] as &[&str], &["--live"]] {
-            let (is_well, said) = check(program, port, more);
+            let (is_well, said) = check(program, port, more).await;
             assert!(is_well, "{program}: {said}");
         }
     }
     proxy.cut().await;
     for (program, port) in PROGRAMS.into_iter().zip(ports) {
-        let (is_well, said) = check(program, port, &[]);
+        let (is_well, said) = check(program, port, &[]).await;
         assert!(
             !is_well && said.contains("503") && said.contains(r#""registry":"down""#),
             "{program}: {said}"
         );
-        assert!(check(program, port, &["--live"]).0, "{program} lives");
+        assert!(check(program, port, &["--live"]).await.0, "{program} lives");
     }
 }
 
 #[test]
 fn a_service_that_does_not_run_is_not_well() {
     for program in PROGRAMS {
-        let (is_well, said) = check(program, free_port(), &["--live"]);
+        let (is_well, said) = run(program, free_port(), &["--live"]);
         assert!(!is_well && said.contains("no answer"), "{program}: {said}");
     }
 }
