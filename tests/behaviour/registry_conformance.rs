@@ -1,38 +1,38 @@
-//! One suite for both session registries: Redis, and this process's memory.
+//! One suite for all session registries: Redis, a Redis Cluster, and this process's memory.
 
 use std::sync::Arc;
 
 use harness::redis::Redis;
+use harness::redis_cluster::RedisCluster;
+use harness::registry::TestRegistry;
 use harness::wait::eventually;
-use shared_runtime::registry::{InProcessRegistry, Intent, RedisRegistry, SessionRegistry, Whereabouts};
+use shared_runtime::registry::{InProcessRegistry, Intent, SessionRegistry, Whereabouts};
 use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 
 type Registry = Arc<dyn SessionRegistry>;
 
 async fn redis() -> Registry {
-    use clap::Parser;
+    TestRegistry::in_redis(Redis::shared().await).open()
+}
 
-    #[derive(Parser)]
-    struct Options {
-        #[command(flatten)]
-        redis: shared_runtime::redis::RedisOptions,
-    }
-    let server = Redis::shared().await;
-    let arguments = ["test".to_owned(), format!("--redis-url={}", server.url())];
-    let client = Options::try_parse_from(arguments).unwrap().redis.client().unwrap();
-    Arc::new(RedisRegistry::new(client, &server.fresh_prefix()))
+async fn redis_cluster() -> Registry {
+    let cluster = RedisCluster::shared().await;
+    TestRegistry::at(cluster.url(), cluster.node(0).fresh_prefix()).open()
 }
 
 async fn in_process() -> Registry {
     Arc::new(InProcessRegistry::default())
 }
 
-/// Every sentence for both implementations, under the implementation's name.
+/// Every sentence for each of them, under its name.
 macro_rules! conformance {
     ($($sentence:ident),+ $(,)?) => {
         mod redis_registry {
             $(#[tokio::test] async fn $sentence() { super::$sentence(super::redis().await).await; })+
+        }
+        mod redis_cluster_registry {
+            $(#[tokio::test] async fn $sentence() { super::$sentence(super::redis_cluster().await).await; })+
         }
         mod in_process_registry {
             $(#[tokio::test] async fn $sentence() { super::$sentence(super::in_process().await).await; })+
