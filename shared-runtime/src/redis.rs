@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use deadpool_redis::PoolError;
-use deadpool_redis::redis::{
-    Cmd, ConnectionInfo, IntoConnectionInfo, RedisError, ToRedisArgs, Value, cmd,
-};
+use deadpool_redis::redis::{Cmd, ConnectionInfo, IntoConnectionInfo, RedisError, ToRedisArgs, Value, cmd};
 use tokio::runtime::Handle;
 
 use self::cluster::Cluster;

@@ -28,7 +28,7 @@ async fn messages_to_sessions_on_two_gateways_arrive_while_a_slot_moves() {
     let mut sent = vec![api.send("alice", &channel, "before it moves").await];
     redis.begin_to_move(&entry, to).await;
     sent.push(api.send("alice", &channel, "while it moves").await);
-    // On the other gateway: a claim, and with its end a release, of a key that is on its way.
+    // On the other gateway: a claim of an entry that is on its way.
     let mut tablet = cluster.connect(1, "bob").await;
     sent.push(api.send("alice", &channel, "to both").await);
     assert_eq!(tablet.next_entry().await, sent[2]);

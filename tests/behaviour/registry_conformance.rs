@@ -64,7 +64,7 @@ const LOST: Intent = Intent::Release { expected_back: true };
 
 async fn gateways_of(registry: &Registry, users: &[UserId]) -> Vec<Vec<GatewayId>> {
     let whereabouts = registry.whereabouts(users).await.unwrap();
-    whereabouts.into_iter().map(|whereabouts| whereabouts.gateways).collect()
+    whereabouts.into_iter().map(|whereabouts| whereabouts.gateways.to_vec()).collect()
 }
 
 async fn alice(registry: &Registry) -> Whereabouts {
@@ -102,14 +102,14 @@ async fn who_was_lost_from_the_last_gateway_is_expected_back_for_a_while(registr
     for _ in 0..2 {
         registry.settle(&old, &[(user("alice"), LOST), (user("bob"), LOST)]).await.unwrap();
     }
-    let expected = Whereabouts { gateways: vec![], is_expected_back: true };
+    let expected = Whereabouts { gateways: [].into(), is_expected_back: true };
     assert_eq!(
         registry.whereabouts(&[user("alice"), user("bob")]).await.unwrap(),
         [expected.clone(), expected]
     );
 
     registry.settle(&new, &[(user("alice"), Intent::Claim)]).await.unwrap();
-    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![new], is_expected_back: false });
+    assert_eq!(alice(&registry).await, Whereabouts { gateways: [new].into(), is_expected_back: false });
     eventually("bob is not waited for any longer", async || {
         registry.whereabouts(&[user("bob")]).await.unwrap() == [Whereabouts::default()]
     })
@@ -122,7 +122,10 @@ async fn who_is_on_another_gateway_or_closed_is_not_expected_back(registry: Regi
         registry.settle(gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
     }
     registry.settle(&one, &[(user("alice"), LOST)]).await.unwrap();
-    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![two.clone()], is_expected_back: false });
+    assert_eq!(
+        alice(&registry).await,
+        Whereabouts { gateways: [two.clone()].into(), is_expected_back: false }
+    );
     registry.settle(&two, &[(user("alice"), CLOSED)]).await.unwrap();
     assert_eq!(alice(&registry).await, Whereabouts::default());
     // Nobody who was never there is expected back.

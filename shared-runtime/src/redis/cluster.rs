@@ -2,25 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use deadpool_redis::redis::{
     Arg, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, ServerError, ServerErrorKind, Value, cmd,
 };
 use futures_util::future::{join_all, select_ok};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
-use super::RedisUnavailable;
 use super::node::{Node, pipeline_of};
 use super::slots::{Range, parse_ranges, redirected_to, slot_of};
+use super::{CONNECT_LIMIT, RESPONSE_LIMIT, RedisUnavailable};
 
 /// A slot may have moved, and move again while its new owner is asked; more often than this is no accident.
 const MAX_TURNS: usize = 5;
 
+/// One connects, asks, and is answered; who waited for another's reading to fail does not begin anew.
+const READING_LIMIT: Duration = CONNECT_LIMIT.saturating_add(RESPONSE_LIMIT);
+
 /// Goes before a command whose slot is on its way to the node that is asked.
 const ASKING: &str = "ASKING";
 
-/// The driver's own cluster connection is not used: it has one request for each slot of an MGET, refuses pipelines of several slots, and stops everything while
-/// it looks for a dead node.
+/// Each node is asked once for all commands that concern it, and all nodes at the same time. docs/decisions.md says why
+/// the driver's own cluster connection is not used.
 #[derive(Clone)]
 pub struct Cluster(Arc<Shared>);
 
@@ -107,6 +112,11 @@ impl Cluster {
         let mut errands: Vec<Errand> = commands.into_iter().enumerate().map(errand).collect();
         let mut layout = self.layout().await?;
         for _ in 0..MAX_TURNS {
+            let has_owner =
+                |errand: &Errand| errand.redirect.is_some() || layout.owner_of(errand.slot).is_ok();
+            if !errands.iter().all(has_owner) {
+                layout = self.read_layout(&layout).await?;
+            }
             let trips = self.divide(&layout, errands)?;
             let mut left = Left::default();
             for came in join_all(trips.into_iter().map(Trip::make)).await {
@@ -174,6 +184,11 @@ impl Cluster {
 
     /// A layout that is newer than this one.
     async fn read_layout(&self, stale: &Arc<Layout>) -> Result<Arc<Layout>, RedisUnavailable> {
+        let read = timeout(READING_LIMIT, self.read_layout_in_turn(stale)).await;
+        read.unwrap_or(Err(RedisUnavailable::Uncovered))
+    }
+
+    async fn read_layout_in_turn(&self, stale: &Arc<Layout>) -> Result<Arc<Layout>, RedisUnavailable> {
         let _alone = self.0.reading.lock().await;
         let current = self.current();
         if !Arc::ptr_eq(stale, &current) {

@@ -1,11 +1,12 @@
 //! The session registry in Redis: one round trip a question.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{Value, cmd, from_redis_value};
+use deadpool_redis::redis::{RedisWrite, ToRedisArgs, Value, cmd, from_redis_value};
 use futures_util::future::join;
 use shared_types::registry_keys::{
     CLAIM_SCRIPT, LEASE_TTL, Lease, RELEASE_SCRIPT, RETURN_TIME, RegistryKeys, TICKET_TTL, TicketGrant,
@@ -16,8 +17,8 @@ use shared_types::{GatewayId, UserId};
 use super::{Intent, RegistryUnavailable, SessionRegistry, Whereabouts};
 use crate::redis::{Redis, RedisUnavailable};
 
-/// Gateways that are known again in one answer; with more, looking for one takes as long as reading it anew.
-const MAX_NAMED: usize = 16;
+/// Entries that are known again in one answer; with more, looking for one takes as long as reading it anew.
+const MAX_KNOWN: usize = 16;
 
 pub struct RedisRegistry {
     redis: Redis,
@@ -63,9 +64,10 @@ impl SessionRegistry for RedisRegistry {
         if users.is_empty() {
             return Ok(Vec::new());
         }
-        let entries = self.redis.values(users.iter().map(|user| self.keys.user(user))).await?;
-        let mut named = Vec::new();
-        Ok(entries.into_iter().map(|entry| whereabouts(string(entry), &mut named)).collect())
+        let key = |user| UserKey { start: self.keys.users(), user };
+        let entries = self.redis.values(users.iter().map(key)).await?;
+        let mut known = Known::default();
+        Ok(entries.iter().map(|entry| known.whereabouts(entry)).collect())
     }
 
     async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable> {
@@ -157,20 +159,39 @@ fn string(value: Value) -> Option<String> {
     from_redis_value(value).ok().flatten()
 }
 
-/// `named` are gateways that other entries have named: there are few, and one id for all of them will do.
-fn whereabouts(entry: Option<String>, named: &mut Vec<GatewayId>) -> Whereabouts {
-    let Some(entry) = entry else { return Whereabouts::default() };
-    let gateways = match named.iter().find(|gateway| gateway.as_str() == entry) {
-        Some(gateway) => vec![gateway.clone()],
-        None => {
-            let gateways: Vec<GatewayId> = parse_user_entry(&entry).collect();
-            if let ([gateway], true) = (&gateways[..], named.len() < MAX_NAMED) {
-                named.push(gateway.clone());
+/// The key of a user's entry, written where it goes.
+struct UserKey<'a> {
+    start: &'a str,
+    user: &'a UserId,
+}
+
+impl ToRedisArgs for UserKey<'_> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        // Into memory, which does not fail.
+        let _written = argument.write_all(self.start.as_bytes());
+        let _written = argument.write_all(self.user.as_str().as_bytes());
+    }
+}
+
+/// Entries of other users that have been read: gateways are few, so most entries say the same.
+#[derive(Default)]
+struct Known<'a>(Vec<(&'a [u8], Arc<[GatewayId]>)>);
+
+impl<'a> Known<'a> {
+    fn whereabouts(&mut self, entry: &'a Value) -> Whereabouts {
+        let Value::BulkString(entry) = entry else { return Whereabouts::default() };
+        let known = self.0.iter().find(|(known, _)| known == entry);
+        let gateways = known.map(|(_, gateways)| gateways.clone()).unwrap_or_else(|| {
+            let gateways: Arc<[GatewayId]> =
+                std::str::from_utf8(entry).map(parse_user_entry).into_iter().flatten().collect();
+            if self.0.len() < MAX_KNOWN {
+                self.0.push((entry, gateways.clone()));
             }
             gateways
-        }
-    };
-    Whereabouts { gateways, is_expected_back: entry.is_empty() }
+        });
+        Whereabouts { gateways, is_expected_back: entry.is_empty() }
+    }
 }
 
 /// Leases and grants are strings, numbers and flags: writing them cannot fail.
