@@ -1,32 +1,37 @@
-//! Redis through a few multiplexed connections that every task shares.
+//! Redis, one server or a cluster, through a few multiplexed connections that every task shares.
+
+mod cluster;
+mod node;
+mod slots;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{
-    AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError,
-};
-use deadpool_redis::{Manager, Pool, PoolError, Runtime, Timeouts};
+use deadpool_redis::PoolError;
+use deadpool_redis::redis::{Cmd, ConnectionInfo, IntoConnectionInfo, RedisError, ToRedisArgs, Value, cmd};
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 
+use self::cluster::Cluster;
+use self::node::Node;
 use crate::secret::{OptionError, Secret, secret_from};
 
-/// Commands of all tasks are pipelined over these; more connections only split the batches.
-const CONNECTIONS: usize = 4;
 /// A healthy Redis answers in well under a millisecond; whoever waits longer should do without it.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
+/// Keys of one MGET; more go into the same round trip as further commands.
+const KEYS_PER_COMMAND: usize = 10_000;
+/// What a key takes in a command, more or less: room for it is made at once.
+const KEY_BYTES: usize = 32;
+
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisOptions {
-    /// Redis, e.g. redis://127.0.0.1:6379/0
+    /// Redis, e.g. redis://127.0.0.1:6379/0, or rediss://… for TLS. Several, comma-separated, are nodes of one Redis
+    /// Cluster: the others are found through them, with the user and password of the first. A cluster that has only
+    /// one address is named by giving that twice
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Secret>,
     /// File to read it from instead
@@ -47,15 +52,17 @@ impl RedisOptions {
         let invalid = |rule: String| OptionError::Invalid { name: "REDIS_URL", rule };
         let url = secret_from("REDIS_URL", self.redis_url.as_ref(), self.redis_url_file.as_deref())?;
         let url = url.ok_or(OptionError::Missing { name: "REDIS_URL", flag: "--redis-url" })?;
-        let url = url.expose();
-        if url.contains(',') {
-            return Err(invalid("must name one node: Redis Cluster is not served by this version".into()));
-        }
         // The URL may hold a password, so the parser's own message is not shown.
-        let info = url
-            .into_connection_info()
+        let nodes = url.expose().split(',').map(|node| node.trim().into_connection_info());
+        let nodes: Vec<ConnectionInfo> = nodes
+            .collect::<Result<_, _>>()
             .map_err(|_| invalid("must look like redis://[user:password@]host:port/[database]".into()))?;
-        Redis::new(info).map_err(|error| invalid(error.to_string()))
+        match <[ConnectionInfo; 1]>::try_from(nodes) {
+            Ok([info]) => Node::new(info, Handle::current(), Counter::default())
+                .map(Redis::Node)
+                .map_err(|error| invalid(error.to_string())),
+            Err(nodes) => Cluster::new(nodes).map(Redis::Cluster).map_err(|rule| invalid(rule.into())),
+        }
     }
 }
 
@@ -66,96 +73,106 @@ pub enum RedisUnavailable {
     Connect(#[source] PoolError),
     #[error("Redis did not answer")]
     Command(#[source] RedisError),
+    #[error("the Redis Cluster has nobody for these keys")]
+    Uncovered,
     #[error("this process is stopping")]
     Stopping,
 }
 
-/// A few multiplexed connections. The pool makes and checks them; callers share clones, so that nobody
-/// waits for a free one and no command is preceded by the pool's ping.
+/// Where the commands go. Each names one key, as its first argument or as the only one of a script.
 #[derive(Clone)]
-pub struct Redis(Arc<Shared>);
-
-struct Shared {
-    pool: Pool,
-    slots: [Mutex<Option<MultiplexedConnection>>; CONNECTIONS],
-    next_slot: AtomicUsize,
-    runtime: Handle,
-    opened: Counter,
+pub enum Redis {
+    Node(Node),
+    Cluster(Cluster),
 }
 
 impl Redis {
-    fn new(info: impl IntoConnectionInfo) -> Result<Self, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_response_timeout(Some(RESPONSE_LIMIT))
-            .set_connection_timeout(Some(CONNECT_LIMIT));
-        let pool = Pool::builder(Manager::new_with_config(info, config)?)
-            .max_size(CONNECTIONS)
-            .timeouts(Timeouts {
-                wait: Some(CONNECT_LIMIT),
-                create: Some(CONNECT_LIMIT),
-                recycle: Some(CONNECT_LIMIT),
-            })
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| RedisError::from(std::io::Error::other(error)))?;
-        Ok(Self(Arc::new(Shared {
-            pool,
-            slots: std::array::from_fn(|_| Mutex::new(None)),
-            next_slot: AtomicUsize::new(0),
-            runtime: Handle::current(),
-            opened: Counter::default(),
-        })))
+    /// Runs all commands in one round trip; of a cluster, in one to each node that has a key of theirs, at the same
+    /// time. Their answers come in the commands' order. A connection that has died is replaced and an owner that has
+    /// changed is looked up; so every command given here must bear being run twice.
+    pub async fn run(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, RedisUnavailable> {
+        match self {
+            Self::Node(node) => node.run(commands).await,
+            Self::Cluster(cluster) => cluster.run(commands).await,
+        }
     }
 
-    /// One round trip. A connection that has died is replaced once; so every pipeline given here must bear
-    /// being run twice.
-    pub async fn run<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, RedisUnavailable> {
-        let slot = &self.0.slots[self.0.next_slot.fetch_add(1, Ordering::Relaxed) % CONNECTIONS];
-        let (mut connection, was_cached) = self.connection(slot).await?;
-        let error = match pipeline.query_async(&mut connection).await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
+    /// What lies at each of these keys, in their order; in one round trip, as [`Redis::run`] has it.
+    pub async fn values(
+        &self,
+        keys: impl ExactSizeIterator<Item = impl ToRedisArgs>,
+    ) -> Result<Vec<Value>, RedisUnavailable> {
+        match self {
+            Self::Node(node) => {
+                let answers = node.run(mgets(keys)).await?;
+                Ok(flatten(answers))
+            }
+            // The keys of an MGET would have to be of one slot.
+            Self::Cluster(cluster) => cluster.run(keys.map(get).collect()).await,
+        }
+    }
+
+    /// One id for each server that holds keys, new with each of its starts. A cluster's are asked who holds what anew.
+    pub async fn servers(&self) -> Result<Vec<String>, RedisUnavailable> {
+        let mut info = cmd("INFO");
+        info.arg("server");
+        let answers = match self {
+            Self::Node(node) => node.run(vec![info]).await?,
+            Self::Cluster(cluster) => cluster.ask_all(&info).await?,
         };
-        if !error.is_unrecoverable_error() && !error.is_timeout() {
-            return Err(RedisUnavailable::Command(error));
-        }
-        *slot.lock().await = None;
-        if !was_cached || error.is_timeout() {
-            return Err(RedisUnavailable::Command(error));
-        }
-        let (mut connection, _) = self.connection(slot).await?;
-        pipeline.query_async(&mut connection).await.map_err(RedisUnavailable::Command)
+        Ok(answers.iter().filter_map(run_id).collect())
     }
 
     /// How many connections have been made.
     pub fn connections_opened(&self) -> Counter {
-        self.0.opened.clone()
-    }
-
-    /// Whether Redis answers.
-    pub async fn ping(&self) -> Result<(), RedisUnavailable> {
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.cmd("PING").ignore();
-        self.run(&pipeline).await
-    }
-
-    async fn connection(
-        &self,
-        slot: &Mutex<Option<MultiplexedConnection>>,
-    ) -> Result<(MultiplexedConnection, bool), RedisUnavailable> {
-        let mut slot = slot.lock().await;
-        if let Some(connection) = &*slot {
-            return Ok((connection.clone(), true));
+        match self {
+            Self::Node(node) => node.opened().clone(),
+            Self::Cluster(cluster) => cluster.opened().clone(),
         }
-        // A connection is driven by the runtime that made it. Handlers' runtimes end before the drain does,
-        // so connections are made on the one that lives longest.
-        let pool = self.0.pool.clone();
-        let made = self.0.runtime.spawn(async move { pool.get().await });
-        let pooled =
-            made.await.map_err(|_| RedisUnavailable::Stopping)?.map_err(RedisUnavailable::Connect)?;
-        let connection = (*pooled).clone();
-        self.0.opened.inc();
-        *slot = Some(connection.clone());
-        Ok((connection, false))
     }
+
+    /// Whether Redis answers: every server that holds keys.
+    pub async fn ping(&self) -> Result<(), RedisUnavailable> {
+        match self {
+            Self::Node(node) => node.run(vec![cmd("PING")]).await.map(drop),
+            Self::Cluster(cluster) => cluster.ask_all(&cmd("PING")).await.map(drop),
+        }
+    }
+}
+
+fn mgets(mut keys: impl ExactSizeIterator<Item = impl ToRedisArgs>) -> Vec<Cmd> {
+    let mut commands = Vec::with_capacity(keys.len().div_ceil(KEYS_PER_COMMAND));
+    while keys.len() > 0 {
+        let count = keys.len().min(KEYS_PER_COMMAND);
+        let mut command = Cmd::with_capacity(count + 1, count * KEY_BYTES);
+        command.arg("MGET");
+        for key in keys.by_ref().take(count) {
+            command.arg(key);
+        }
+        commands.push(command);
+    }
+    commands
+}
+
+/// The answers to several MGETs as one; to one, which is the rule, as it came.
+fn flatten(answers: Vec<Value>) -> Vec<Value> {
+    let mut answers = answers.into_iter().map(|answer| answer.into_sequence().unwrap_or_default());
+    let mut values = answers.next().unwrap_or_default();
+    values.extend(answers.flatten());
+    values
+}
+
+fn get(key: impl ToRedisArgs) -> Cmd {
+    let mut command = Cmd::with_capacity(2, KEY_BYTES);
+    command.arg("GET").arg(key);
+    command
+}
+
+fn run_id(info: &Value) -> Option<String> {
+    let text = match info {
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?,
+        Value::VerbatimString { text, .. } => text,
+        _ => return None,
+    };
+    text.lines().find_map(|line| line.strip_prefix("run_id:")).map(str::to_owned)
 }

@@ -6,6 +6,9 @@
 //! | `{prefix}:gateway:{gatewayId}` | [`Lease`] as JSON | TTL, renewed while the gateway lives |
 //! | `{prefix}:gateways` | set of gateway ids that may have a lease | never; api-servers remove those without a lease |
 //! | `{prefix}:ticket:{ticket}` | [`TicketGrant`] as JSON | first use, or its TTL |
+//!
+//! In a Redis Cluster the keys are spread over the slots: no command names two of them, and no promise depends on two
+//! of them being on the same node.
 
 use std::time::Duration;
 
@@ -31,16 +34,23 @@ pub const TICKET_TTL: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct RegistryKeys {
     prefix: String,
+    users: String,
 }
 
 impl RegistryKeys {
     pub fn new(prefix: impl Into<String>) -> Self {
-        Self { prefix: prefix.into() }
+        let prefix = prefix.into();
+        Self { users: format!("{prefix}:user:"), prefix }
     }
 
     pub fn user(&self, user_id: &UserId) -> String {
-        // One is made for every recipient of every entry: `format!` takes several times as long.
-        [&self.prefix, ":user:", user_id.as_str()].concat()
+        [self.users(), user_id.as_str()].concat()
+    }
+
+    /// What the key of every user begins with; the user's id follows. A look-up writes both into its command, without
+    /// a string for each recipient of each entry.
+    pub fn users(&self) -> &str {
+        &self.users
     }
 
     pub fn lease(&self, gateway_id: &GatewayId) -> String {

@@ -41,6 +41,7 @@ mod push_faults;
 mod push_folding;
 mod reading;
 mod redis_and_postgres;
+mod redis_cluster;
 mod registry_conformance;
 mod resume;
 mod rolling_restart;

@@ -50,7 +50,7 @@ impl RegistryCorner {
 
     /// The gateways that the user's entry names.
     pub async fn gateways_of(&self, user: &str) -> Vec<GatewayId> {
-        self.whereabouts_of(user).await.gateways
+        self.whereabouts_of(user).await.gateways.to_vec()
     }
 
     /// Whether the registry remembers that the user has just been lost, and will probably come again.

@@ -1,38 +1,38 @@
-//! One suite for both session registries: Redis, and this process's memory.
+//! One suite for all session registries: Redis, a Redis Cluster, and this process's memory.
 
 use std::sync::Arc;
 
 use harness::redis::Redis;
+use harness::redis_cluster::RedisCluster;
+use harness::registry::TestRegistry;
 use harness::wait::eventually;
-use shared_runtime::registry::{InProcessRegistry, Intent, RedisRegistry, SessionRegistry, Whereabouts};
+use shared_runtime::registry::{InProcessRegistry, Intent, SessionRegistry, Whereabouts};
 use shared_types::registry_keys::{Lease, TicketGrant};
 use shared_types::{GatewayId, UserId};
 
 type Registry = Arc<dyn SessionRegistry>;
 
 async fn redis() -> Registry {
-    use clap::Parser;
+    TestRegistry::in_redis(Redis::shared().await).open()
+}
 
-    #[derive(Parser)]
-    struct Options {
-        #[command(flatten)]
-        redis: shared_runtime::redis::RedisOptions,
-    }
-    let server = Redis::shared().await;
-    let arguments = ["test".to_owned(), format!("--redis-url={}", server.url())];
-    let client = Options::try_parse_from(arguments).unwrap().redis.client().unwrap();
-    Arc::new(RedisRegistry::new(client, &server.fresh_prefix()))
+async fn redis_cluster() -> Registry {
+    let cluster = RedisCluster::shared().await;
+    TestRegistry::at(cluster.url(), cluster.node(0).fresh_prefix()).open()
 }
 
 async fn in_process() -> Registry {
     Arc::new(InProcessRegistry::default())
 }
 
-/// Every sentence for both implementations, under the implementation's name.
+/// Every sentence for each of them, under its name.
 macro_rules! conformance {
     ($($sentence:ident),+ $(,)?) => {
         mod redis_registry {
             $(#[tokio::test] async fn $sentence() { super::$sentence(super::redis().await).await; })+
+        }
+        mod redis_cluster_registry {
+            $(#[tokio::test] async fn $sentence() { super::$sentence(super::redis_cluster().await).await; })+
         }
         mod in_process_registry {
             $(#[tokio::test] async fn $sentence() { super::$sentence(super::in_process().await).await; })+
@@ -64,7 +64,7 @@ const LOST: Intent = Intent::Release { expected_back: true };
 
 async fn gateways_of(registry: &Registry, users: &[UserId]) -> Vec<Vec<GatewayId>> {
     let whereabouts = registry.whereabouts(users).await.unwrap();
-    whereabouts.into_iter().map(|whereabouts| whereabouts.gateways).collect()
+    whereabouts.into_iter().map(|whereabouts| whereabouts.gateways.to_vec()).collect()
 }
 
 async fn alice(registry: &Registry) -> Whereabouts {
@@ -102,14 +102,14 @@ async fn who_was_lost_from_the_last_gateway_is_expected_back_for_a_while(registr
     for _ in 0..2 {
         registry.settle(&old, &[(user("alice"), LOST), (user("bob"), LOST)]).await.unwrap();
     }
-    let expected = Whereabouts { gateways: vec![], is_expected_back: true };
+    let expected = Whereabouts { gateways: [].into(), is_expected_back: true };
     assert_eq!(
         registry.whereabouts(&[user("alice"), user("bob")]).await.unwrap(),
         [expected.clone(), expected]
     );
 
     registry.settle(&new, &[(user("alice"), Intent::Claim)]).await.unwrap();
-    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![new], is_expected_back: false });
+    assert_eq!(alice(&registry).await, Whereabouts { gateways: [new].into(), is_expected_back: false });
     eventually("bob is not waited for any longer", async || {
         registry.whereabouts(&[user("bob")]).await.unwrap() == [Whereabouts::default()]
     })
@@ -122,7 +122,10 @@ async fn who_is_on_another_gateway_or_closed_is_not_expected_back(registry: Regi
         registry.settle(gateway, &[(user("alice"), Intent::Claim)]).await.unwrap();
     }
     registry.settle(&one, &[(user("alice"), LOST)]).await.unwrap();
-    assert_eq!(alice(&registry).await, Whereabouts { gateways: vec![two.clone()], is_expected_back: false });
+    assert_eq!(
+        alice(&registry).await,
+        Whereabouts { gateways: [two.clone()].into(), is_expected_back: false }
+    );
     registry.settle(&two, &[(user("alice"), CLOSED)]).await.unwrap();
     assert_eq!(alice(&registry).await, Whereabouts::default());
     // Nobody who was never there is expected back.

@@ -13,6 +13,7 @@ pub mod postgres_programs;
 pub mod process;
 pub mod raw_socket;
 pub mod redis;
+pub mod redis_cluster;
 pub mod registry;
 pub mod runtime;
 pub mod storage;

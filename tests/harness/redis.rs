@@ -19,6 +19,8 @@ use crate::wait::eventually;
 pub struct Redis {
     port: u16,
     directory: PathBuf,
+    /// Beside those that every server gets.
+    flags: Vec<String>,
     server: Mutex<GuardedChild>,
     prefixes: AtomicU32,
 }
@@ -32,12 +34,17 @@ impl Redis {
 
     /// A server of the caller's own, which may be stopped, frozen and emptied; it ends when dropped.
     pub async fn start_private() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// As [`Redis::start_private`], with flags of the caller's.
+    pub(crate) async fn start_with(flags: Vec<String>) -> Self {
         Edition::need_services("a Redis");
         let directory = tempfile::Builder::new().prefix("naru-redis-").tempdir();
         let directory = directory.expect("a temporary directory").keep();
         // It writes nothing that would be worth an orderly end.
         let server = Mutex::new(GuardedChild::new("KILL", Some(&directory)));
-        let redis = Self { port: free_port(), directory, server, prefixes: AtomicU32::new(0) };
+        let redis = Self { port: free_port(), directory, flags, server, prefixes: AtomicU32::new(0) };
         redis.start_empty().await;
         redis
     }
@@ -47,7 +54,7 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(&self.directory);
-        command.args(["--logfile", "log"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(["--logfile", "log"]).args(&self.flags).stdout(Stdio::null()).stderr(Stdio::null());
         // Ctrl-C in the terminal is the watchdog's business.
         command.process_group(0);
         self.server().start(command);

@@ -1,6 +1,7 @@
 //! Who gets an entry where: a pure plan from participants and locations.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use shared_types::{GatewayId, UserId};
@@ -10,8 +11,8 @@ use super::outgoing::Outgoing;
 /// Where a user is, as the registry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// On these, one at least.
-    Gateways(Vec<GatewayId>),
+    /// On these, one at least. Shared by all who are on the same.
+    Gateways(Arc<[GatewayId]>),
     /// Nowhere, but was just now.
     ExpectedBack,
 }

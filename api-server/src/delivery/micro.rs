@@ -24,7 +24,7 @@ impl FanOut {
         let json = serde_json::to_vec(entry).ok()?.into();
         let outgoing = Outgoing::new(entry, json, 1, row, ticket);
         let places = recipients.iter().cloned().zip(gateways.iter().cycle());
-        let locations = places.map(|(user, gateway)| (user, Place::Gateways(vec![gateway.clone()])));
+        let locations = places.map(|(user, gateway)| (user, Place::Gateways([gateway.clone()].into())));
         Some(Self { outgoing, locations: locations.collect(), recipients })
     }
 

@@ -84,16 +84,19 @@ impl Registry {
         self.metrics.registry_lookup_duration.observe(asked_at.elapsed().as_secs_f64());
         let mut leases = self.leases();
         // A gateway that started a moment ago is not in the table.
-        if whereabouts.iter().flat_map(|user| &user.gateways).any(|id| leases.is_unknown(id)) {
+        if whereabouts.iter().flat_map(|user| &user.gateways[..]).any(|id| leases.is_unknown(id)) {
             self.refresh().await?;
             leases = self.leases();
             let unknown =
-                whereabouts.iter().flat_map(|user| &user.gateways).filter(|id| leases.is_unknown(id));
+                whereabouts.iter().flat_map(|user| &user.gateways[..]).filter(|id| leases.is_unknown(id));
             leases.note_dead(unknown);
         }
         let is_unsure = self.failed_just_now();
+        let is_live = |id: &GatewayId| leases.live.contains_key(id);
         let places = whereabouts.into_iter().map(|Whereabouts { mut gateways, is_expected_back }| {
-            gateways.retain(|id| leases.live.contains_key(id));
+            if !gateways.iter().all(is_live) {
+                gateways = gateways.iter().filter(|id| is_live(id)).cloned().collect();
+            }
             match (gateways.is_empty(), is_expected_back || is_unsure) {
                 (false, _) => Some(Place::Gateways(gateways)),
                 (true, true) => Some(Place::ExpectedBack),

@@ -136,10 +136,8 @@ impl SecondLook {
         for (user, tried) in users {
             match locations.get(&user) {
                 Some(Place::Gateways(gateways)) => {
-                    let mut gateways = gateways.clone();
-                    if next == Next::Look {
-                        gateways.retain(|gateway| !tried.contains(gateway));
-                    }
+                    let is_new = |gateway: &&GatewayId| next != Next::Look || !tried.contains(gateway);
+                    let gateways: Arc<[GatewayId]> = gateways.iter().filter(is_new).cloned().collect();
                     if gateways.is_empty() {
                         unreleased.push((user, tried));
                     } else {

@@ -136,7 +136,10 @@ impl Keeper {
             Ok(existed) => {
                 let held = self.hold_until(asked_at + LEASE_TTL);
                 if held.is_some() && !existed {
-                    warn!(gatewayId = %self.gateway_id, "the registry has lost the lease; claiming every user again");
+                    warn!(
+                        gatewayId = %self.gateway_id,
+                        "the registry has lost the lease, or one of its servers is new; claiming every user again"
+                    );
                     self.claim_all_rounds = self.claim_all_rounds.max(1);
                     self.was_lost = true;
                 }

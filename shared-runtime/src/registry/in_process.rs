@@ -71,7 +71,7 @@ impl SessionRegistry for InProcessRegistry {
         let contents = self.contents();
         let now = Instant::now();
         let whereabouts = |user| Whereabouts {
-            gateways: contents.users.get(user).cloned().unwrap_or_default(),
+            gateways: contents.users.get(user).map(|entry| entry[..].into()).unwrap_or_default(),
             is_expected_back: contents.returning.get(user).is_some_and(|until| *until > now),
         };
         Ok(users.iter().map(whereabouts).collect())

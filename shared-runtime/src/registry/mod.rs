@@ -4,6 +4,7 @@ mod in_process;
 mod redis;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use prometheus_client::metrics::counter::Counter;
@@ -34,24 +35,25 @@ pub enum Intent {
 /// Where a user is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// The gateways that the user's entry names. Some may be dead.
-    pub gateways: Vec<GatewayId>,
+    /// The gateways that the user's entry names. Some may be dead. Shared by all whose entries name the same.
+    pub gateways: Arc<[GatewayId]>,
     /// Nowhere, but was just now and is expected back.
     pub is_expected_back: bool,
 }
 
-/// Two real implementations: Redis, and this process's memory for the embedded edition; one suite of tests runs
-/// both. Every call may be made twice and then means the same, except `redeem_ticket`.
+/// Two real implementations: Redis, one server or a cluster, and this process's memory for the embedded edition; one
+/// suite of tests runs all. Every call may be made twice and then means the same, except `redeem_ticket`.
 #[async_trait]
 pub trait SessionRegistry: Send + Sync {
-    /// Where each user is, in the users' order; one round trip.
+    /// Where each user is, in the users' order; one round trip, of a cluster's nodes one each at the same time.
     async fn whereabouts(&self, users: &[UserId]) -> Result<Vec<Whereabouts>, RegistryUnavailable>;
 
     /// Every gateway that holds a lease.
     async fn leases(&self) -> Result<HashMap<GatewayId, Lease>, RegistryUnavailable>;
 
-    /// Renews a lease for [`shared_types::registry_keys::LEASE_TTL`]. Says whether it was still there: if not, the
-    /// registry has lost everything that it held of this gateway.
+    /// Renews a lease for [`shared_types::registry_keys::LEASE_TTL`]. Says whether it was still there, and no server of
+    /// the registry has started or taken over since the last renewal: if not, the registry may have lost whatever it
+    /// held of this gateway.
     async fn renew(&self, gateway: &GatewayId, lease: &Lease) -> Result<bool, RegistryUnavailable>;
 
     /// Takes a lease back: nobody looks there from now on.

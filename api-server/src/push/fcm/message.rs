@@ -1,9 +1,10 @@
 //! The JSON that FCM takes for one push, never above its size limit.
 
+use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use shared_types::{ChannelId, EntryId, Seq, UserId};
 
 use crate::push::Push;
 use crate::store::DeviceTarget;
@@ -28,12 +29,13 @@ pub(super) fn payload(push: &Push, ttl: Duration, now: SystemTime) -> Result<Vec
     if cut.len() <= MAX_PAYLOAD_BYTES { Ok(cut) } else { Err(TooBig) }
 }
 
-#[derive(Serialize)]
-struct Target<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
+/// As text: FCM takes no numbers in `data` and in headers.
+struct Text<T>(T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
 #[derive(Serialize)]
@@ -43,13 +45,98 @@ struct Request<'a> {
 
 #[derive(Serialize)]
 struct Message<'a> {
-    #[serde(flatten)]
-    target: Target<'a>,
-    notification: Value,
-    data: Value,
-    android: Value,
-    apns: Value,
-    webpush: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    notification: Shown<'a>,
+    data: Data<'a>,
+    android: Android,
+    apns: Apns,
+    webpush: Webpush,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    title: &'a str,
+    body: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    channel_id: ChannelId,
+    seq: Text<Seq>,
+    message_id: EntryId,
+    sender_id: &'a UserId,
+    messages: Text<i64>,
+    unread: Text<i64>,
+}
+
+/// The tag replaces the channel's notification on the screen. No collapse_key: FCM keeps only four different ones for a
+/// device, so a fifth channel's push would throw away another's.
+#[derive(Serialize)]
+struct Android {
+    priority: &'static str,
+    ttl: Text<Seconds>,
+    notification: Tag,
+}
+
+struct Seconds(u64);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
+    }
+}
+
+#[derive(Serialize)]
+struct Tag {
+    tag: ChannelId,
+    /// A browser replaces a notification of the same tag in silence, phones do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    renotify: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Apns {
+    headers: ApnsHeaders,
+    payload: ApnsPayload,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ApnsHeaders {
+    apns_collapse_id: ChannelId,
+    apns_priority: &'static str,
+    apns_expiration: Text<u64>,
+}
+
+#[derive(Serialize)]
+struct ApnsPayload {
+    aps: Aps,
+}
+
+#[derive(Serialize)]
+struct Aps {
+    badge: i64,
+    sound: &'static str,
+}
+
+#[derive(Serialize)]
+struct Webpush {
+    headers: WebpushHeaders,
+    notification: Tag,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct WebpushHeaders {
+    #[serde(rename = "TTL")]
+    ttl: Text<u64>,
+    urgency: &'static str,
+    /// At most 32 characters: the channel's UUID without hyphens.
+    topic: Text<uuid::fmt::Simple>,
 }
 
 fn encode(push: &Push, body: &str, ttl: Duration, now: SystemTime) -> Vec<u8> {
@@ -57,47 +144,43 @@ fn encode(push: &Push, body: &str, ttl: Duration, now: SystemTime) -> Vec<u8> {
     let ttl_seconds = ttl.as_secs();
     let expires_at = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_add(ttl).as_secs();
     let unread = push.unread.max(0);
-    let target = match &push.target {
-        DeviceTarget::Installation(fid) => Target { fid: Some(fid), token: None },
-        DeviceTarget::Registration(token) => Target { fid: None, token: Some(token) },
+    let (fid, token) = match &push.target {
+        DeviceTarget::Installation(fid) => (Some(fid.as_str()), None),
+        DeviceTarget::Registration(token) => (None, Some(token.as_str())),
     };
     let message = Message {
-        target,
-        notification: json!({ "title": push.text.title(), "body": body }),
-        // FCM takes strings only.
-        data: json!({
-            "channelId": channel_id,
-            "seq": push.seq.to_string(),
-            "messageId": push.message_id,
-            "senderId": push.sender_id,
-            "messages": push.messages.to_string(),
-            "unread": unread.to_string(),
-        }),
-        // The tag replaces the channel's notification on the screen. No collapse_key: FCM keeps only four different
-        // ones for a device, so a fifth channel's push would throw away another's.
-        android: json!({
-            "priority": "HIGH",
-            "ttl": format!("{ttl_seconds}s"),
-            "notification": { "tag": channel_id },
-        }),
-        apns: json!({
-            "headers": {
-                "apns-collapse-id": channel_id,
-                "apns-priority": "10",
-                "apns-expiration": expires_at.to_string(),
+        fid,
+        token,
+        notification: Shown { title: push.text.title(), body },
+        data: Data {
+            channel_id,
+            seq: Text(push.seq),
+            message_id: push.message_id,
+            sender_id: &push.sender_id,
+            messages: Text(push.messages),
+            unread: Text(unread),
+        },
+        android: Android {
+            priority: "HIGH",
+            ttl: Text(Seconds(ttl_seconds)),
+            notification: Tag { tag: channel_id, renotify: None },
+        },
+        apns: Apns {
+            headers: ApnsHeaders {
+                apns_collapse_id: channel_id,
+                apns_priority: "10",
+                apns_expiration: Text(expires_at),
             },
-            "payload": { "aps": { "badge": unread, "sound": "default" } },
-        }),
-        // A topic has at most 32 characters: the channel's UUID without hyphens. `renotify`: a browser replaces a
-        // notification of the same tag in silence, phones do not.
-        webpush: json!({
-            "headers": {
-                "TTL": ttl_seconds.to_string(),
-                "Urgency": "high",
-                "Topic": channel_id.0.simple().to_string(),
+            payload: ApnsPayload { aps: Aps { badge: unread, sound: "default" } },
+        },
+        webpush: Webpush {
+            headers: WebpushHeaders {
+                ttl: Text(ttl_seconds),
+                urgency: "high",
+                topic: Text(channel_id.0.simple()),
             },
-            "notification": { "tag": channel_id, "renotify": true },
-        }),
+            notification: Tag { tag: channel_id, renotify: Some(true) },
+        },
     };
     // Strings and numbers under string keys: serialising cannot fail, and an empty body would be refused by FCM.
     serde_json::to_vec(&Request { message }).unwrap_or_default()
@@ -105,7 +188,7 @@ fn encode(push: &Push, body: &str, ttl: Duration, now: SystemTime) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use shared_types::{ChannelId, EntryId};
+    use serde_json::Value;
 
     use super::*;
     use crate::push::PushText;

@@ -23,13 +23,15 @@ pub(super) enum Verdict {
 
 /// Reads an answer. `retry_after` is its header, already read.
 pub(super) fn verdict(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Verdict {
+    if (200..=299).contains(&status) {
+        return Verdict::Done(PushOutcome::Sent);
+    }
     let answer = ErrorAnswer::read(body);
     let error = answer.as_ref().map(|answer| &answer.error);
     let code = error.and_then(FcmError::fcm_code).unwrap_or_default();
     let reason = |code: &'static str| Reason::new(code, describe(status, error));
     let retry = |after: Option<Duration>, code| PushOutcome::RetryAfter { after, reason: reason(code) };
     Verdict::Done(match (status, code) {
-        (200..=299, _) => PushOutcome::Sent,
         (403, "SENDER_ID_MISMATCH") => PushOutcome::TargetGone(reason("sender_id_mismatch")),
         (404, "UNREGISTERED") => PushOutcome::TargetGone(reason("unregistered")),
         (401, "THIRD_PARTY_AUTH_ERROR") => PushOutcome::PlatformFault(reason("third_party_auth_error")),

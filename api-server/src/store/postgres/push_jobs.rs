@@ -1,9 +1,11 @@
 //! Push jobs: made by the fan-out, taken under a lease, ended or put off.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use shared_types::Seq;
+use uuid::Uuid;
 
 use super::Postgres;
 use crate::store::rows::{EntryRow, JobRow, entry_columns, jobs};
@@ -73,45 +75,12 @@ impl PushJobStore for Postgres {
     }
 
     async fn lease_pushes(&self, limit: i64, lease: Duration) -> Result<Vec<PushJob>, StoreError> {
-        // An array, not a join: how many rows `LIMIT $1` gives is unknown to a prepared plan, which takes it for a share of
-        // the table and reads all of it, and all participants.
-        let rows: Vec<JobRow> = sqlx::query_as(
-            "WITH due AS (
-                 SELECT id FROM push_jobs WHERE due_at <= now()
-                 ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-             ), too_far_ahead AS (
-                 SELECT id FROM push_jobs WHERE due_at > now() + make_interval(secs => $3)
-                 ORDER BY due_at LIMIT $1 - (SELECT count(*) FROM due) FOR UPDATE SKIP LOCKED
-             ), leased AS (
-                 UPDATE push_jobs j SET due_at = now() + make_interval(secs => $2), attempts = attempts + 1,
-                     leased_seq = seq
-                 WHERE j.id = ANY (ARRAY(SELECT id FROM due UNION ALL SELECT id FROM too_far_ahead)) RETURNING j.*
-             )
-             SELECT l.id AS job_id, l.user_id AS job_user_id, l.device_id, l.attempts, l.created_at AS job_created_at,
-                    l.channel_id AS job_channel_id, l.seq AS job_seq,
-                    d.platform, d.installation_id, d.registration_token, d.target_version, c.name AS channel_name,
-                    (SELECT count(*) FROM entries e
-                     WHERE e.channel_id = l.channel_id AND e.seq BETWEEN l.first_seq AND l.seq AND e.seq > p.read_seq
-                       AND e.type = 'message' AND e.sender_id <> l.user_id) AS messages,
-                    (SELECT sum(unread.messages)::bigint FROM participants mine
-                     CROSS JOIN LATERAL (
-                         SELECT count(*) AS messages FROM entries u
-                         WHERE u.channel_id = mine.channel_id AND u.seq > mine.read_seq
-                           AND u.type = 'message' AND u.sender_id <> mine.user_id
-                     ) unread
-                     WHERE mine.user_id = l.user_id) AS unread_total
-             FROM leased l
-             LEFT JOIN participants p
-                    ON p.channel_id = l.channel_id AND p.user_id = l.user_id AND p.read_seq < l.seq
-             LEFT JOIN devices d ON d.user_id = p.user_id AND d.device_id = l.device_id AND d.disabled_at IS NULL
-             LEFT JOIN channels c ON c.id = l.channel_id
-             ORDER BY l.id",
-        )
-        .bind(limit)
-        .bind(lease.as_secs_f64())
-        .bind(FARTHEST_PUSH.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<JobRow> = sqlx::query_as("SELECT * FROM lease_pushes($1, $2, $3)")
+            .bind(limit)
+            .bind(lease.as_secs_f64())
+            .bind(FARTHEST_PUSH.as_secs_f64())
+            .fetch_all(&self.pool)
+            .await?;
         let entries = self.entries_of(&rows).await?;
         jobs(rows, entries)
     }
@@ -181,13 +150,17 @@ impl PushJobStore for Postgres {
 
 impl Postgres {
     async fn entries_of(&self, jobs: &[JobRow]) -> Result<Vec<EntryRow>, StoreError> {
+        // A message to a group is the same for all its members.
+        let wanted: BTreeSet<(Uuid, Seq)> =
+            jobs.iter().map(|job| (job.job_channel_id, job.job_seq)).collect();
+        let (channel_ids, seqs): (Vec<Uuid>, Vec<Seq>) = wanted.into_iter().unzip();
         let sql = format!(
-            "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
+            "SELECT {ENTRY_COLUMNS} FROM unnest($1::uuid[], $2::bigint[]) AS wanted (channel_id, seq)
              JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
-            .bind(jobs.iter().map(|job| job.job_channel_id).collect::<Vec<_>>())
-            .bind(jobs.iter().map(|job| job.job_seq).collect::<Vec<_>>())
+            .bind(channel_ids)
+            .bind(seqs)
             .fetch_all(&self.pool)
             .await?)
     }
