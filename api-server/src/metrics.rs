@@ -60,6 +60,7 @@ pub struct Metrics {
     pub pushes_held_back: Family<BudgetLabels, Counter>,
     pub push_delay_seconds: Histogram,
     pub push_failing_by_our_fault: Gauge,
+    pub trace_spans_dropped: Counter,
 }
 
 impl Metrics {
@@ -94,6 +95,7 @@ impl Metrics {
             // From 10 ms to about 3 hours: retries are part of a push's delay.
             push_delay_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 11)),
             push_failing_by_our_fault: Gauge::default(),
+            trace_spans_dropped: Counter::default(),
         };
         let naru = registry.sub_registry_with_prefix("naru_api");
         naru.register("http_requests", "Public requests by route and status", metrics.requests.clone());
@@ -183,6 +185,11 @@ impl Metrics {
             "push_failing_by_our_fault",
             "1 while the push service refuses our credentials or options",
             metrics.push_failing_by_our_fault.clone(),
+        );
+        naru.register(
+            "trace_spans_dropped",
+            "Spans of traces for which there was no room or no collector",
+            metrics.trace_spans_dropped.clone(),
         );
         metrics
     }

@@ -9,9 +9,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{HttpRequest, Resource, Route, guard, web};
+use actix_web::{HttpMessage, HttpRequest, Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::request_id::X_REQUEST_ID;
+use shared_runtime::traces::{Sampling, Span, SpanKind};
 use shared_types::ProblemCode;
 use url::form_urlencoded;
 use utoipa::OpenApi;
@@ -173,26 +174,48 @@ fn forbid_foreign_origins(response: ServiceResponse<BoxBody>) -> ServiceResponse
     }
 }
 
-/// Middleware around [`cors`]: counts requests by route and status, and their time.
+/// Middleware around [`cors`]: counts requests by route and status, and their time; a traced one has its first span here.
 pub async fn measure(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let span = state.as_ref().and_then(|state| begin_span(&state.sampling, &request));
     let response = match refuse_preflight(&request) {
         Some(refusal) => request.error_response(refusal),
         None => forbid_foreign_origins(next.call(request).await?.map_into_boxed_body()),
     };
-    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+    if let Some(state) = state {
         let labels = RequestLabels {
             method: known_method(response.request().method()),
             route: route(response.request()),
             status: response.status().as_u16(),
         };
+        if let Some(span) = span {
+            end_span(span, &labels);
+        }
         state.metrics.requests.get_or_create(&labels).inc();
         state.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
     }
     Ok(response)
+}
+
+/// Of a request that is traced. What it causes finds its place in the request's extensions.
+fn begin_span(sampling: &Sampling, request: &ServiceRequest) -> Option<Span> {
+    let span = sampling.of(request.headers())?.begin(known_method(request.method()), SpanKind::Server)?;
+    request.extensions_mut().insert(span.inside().clone());
+    Some(span)
+}
+
+fn end_span(mut span: Span, labels: &RequestLabels) {
+    span.rename(format!("{} {}", labels.method, labels.route));
+    span.set("http.request.method", labels.method);
+    span.set("http.route", labels.route.to_string());
+    span.set("http.response.status_code", i64::from(labels.status));
+    if labels.status >= 500 {
+        span.fail("");
+    }
 }
 
 fn route(request: &HttpRequest) -> Cow<'static, str> {

@@ -11,6 +11,7 @@ use shared_runtime::logging::LogOptions;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::TokenOptions;
+use shared_runtime::traces::TraceOptions;
 use url::Url;
 
 /// Holds WebSocket sessions and writes entries to them.
@@ -52,6 +53,8 @@ pub struct Config {
     pub sessions: SessionOptions,
     #[command(flatten)]
     pub process: ProcessOptions,
+    #[command(flatten)]
+    pub traces: TraceOptions,
     #[command(flatten)]
     pub log: LogOptions,
 }
@@ -123,6 +126,7 @@ impl Config {
         if self.process.drain_window >= self.process.shutdown_grace {
             return invalid("NARU_DRAIN_WINDOW", "must be shorter than NARU_SHUTDOWN_GRACE");
         }
+        self.traces.collector()?;
         Ok(())
     }
 }

@@ -107,6 +107,7 @@ pub(crate) struct Metrics {
     pub(crate) registry_failures: Counter,
     pub(crate) deliver_seconds: Histogram,
     pub(crate) deliver_batch: Histogram,
+    pub(crate) trace_spans_dropped: Counter,
 }
 
 impl Metrics {
@@ -132,6 +133,7 @@ impl Metrics {
             deliver_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 15)),
             // 1 to 8,192 recipients.
             deliver_batch: Histogram::new(exponential_buckets(1.0, 2.0, 14)),
+            trace_spans_dropped: Counter::default(),
         };
         metrics.register();
         metrics
@@ -188,6 +190,11 @@ impl Metrics {
             "deliver_request_recipients",
             "Recipients in a deliver request",
             self.deliver_batch.clone(),
+        );
+        registry.register(
+            "trace_spans_dropped",
+            "Spans of traces for which there was no room or no collector",
+            self.trace_spans_dropped.clone(),
         );
     }
 

@@ -1,4 +1,4 @@
-//! What both services do the same way: tokens, Redis, secrets, logs, problems, operations endpoints, shutdown.
+//! What both services do the same way: tokens, Redis, secrets, logs, traces, problems, operations endpoints, shutdown.
 
 pub mod bearer;
 pub mod internal_secret;
@@ -12,3 +12,4 @@ pub mod request_id;
 pub mod secret;
 pub mod shutdown;
 pub mod tokens;
+pub mod traces;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -11,6 +12,7 @@ use shared_types::ProblemCode;
 use tracing::{error, info_span};
 
 use crate::rejection::Rejection;
+use crate::traces::Trace;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -67,7 +69,10 @@ fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
     };
     if let Some(cause) = &rejection.cause {
         // A span around every request would cost each of them as much as reading it, for the few that are logged.
-        let span = info_span!("request", request_id, method = %request.method(), path = request.path());
+        let trace_id = request.extensions().get::<Trace>().map(|trace| trace.id().to_string());
+        let span = info_span!(
+            "request", request_id, trace_id, method = %request.method(), path = request.path()
+        );
         span.in_scope(|| error!(code = ?rejection.code, error = %Causes(cause.as_ref()), "request failed"));
     }
     let mut problem = rejection.to_response(request_id);

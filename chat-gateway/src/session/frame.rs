@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared_runtime::traces::{Span, SpanKind, Trace};
 use shared_types::frames::ServerFrame;
 use shared_types::{ChannelId, Seq, UserId};
 
@@ -24,6 +25,8 @@ pub(crate) struct Frame {
     tells_of_joining: bool,
     /// Header and all, so that it is put together once and not for each who gets it.
     wire: Bytes,
+    /// Where its writes hang, if they are traced.
+    trace: Option<Trace>,
 }
 
 /// The fields of an entry that a gateway looks at.
@@ -57,7 +60,26 @@ impl Frame {
             (_, Some(_)) => return Err("with a seq must have a channelId, and a seq of at least 1"),
         };
         let tells_of_joining = head.r#type.is_some_and(|word| word.get() == "\"memberJoined\"");
-        Ok(Self { position, tells_of_joining, wire: wire::encode(Opcode::Text, json.as_bytes()) })
+        Ok(Self {
+            position,
+            tells_of_joining,
+            wire: wire::encode(Opcode::Text, json.as_bytes()),
+            trace: None,
+        })
+    }
+
+    pub(crate) fn traced(self, trace: Trace) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
+    /// The span of a write of it that begins now, if it is traced.
+    pub(crate) fn begin_write(&self) -> Option<Span> {
+        let mut span = self.trace.as_ref()?.begin("socket write", SpanKind::Internal)?;
+        if let Some(Position { channel_id, seq }) = self.position {
+            span.set("channelId", channel_id.to_string());
+            span.set("seq", seq);
+        }
+        Some(span)
     }
 
     /// Whether this entry says that the user has joined the channel.
@@ -70,7 +92,7 @@ impl Frame {
 
     /// The gateway's own words.
     pub(crate) fn of(frame: &ServerFrame) -> Self {
-        Self { position: None, tells_of_joining: false, wire: wire_of(frame) }
+        Self { position: None, tells_of_joining: false, wire: wire_of(frame), trace: None }
     }
 
     /// As it goes out.
