@@ -242,7 +242,7 @@ impl Application {
             timeout(FAREWELL, keeper),
             timeout(GOODBYE_LIMIT, gateway.sockets.wait()),
             // Whoever is still written to is out of its trace.
-            gateway.traces.finish(GOODBYE_LIMIT)
+            gateway.traces.finish(FAREWELL)
         );
         if left.is_err() {
             warn!("the registry was not left in time");

@@ -133,7 +133,7 @@ fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
         any_value::Value::BoolValue(is_so) => is_so.to_string(),
         other => panic!("no span of ours has {other:?}"),
     };
-    let value = |attribute: &KeyValue| text(attribute.value.as_ref()?.value.as_ref()?).into();
+    let value = |attribute: &KeyValue| Some(text(attribute.value.as_ref()?.value.as_ref()?));
     attributes.iter().filter_map(|attribute| Some((attribute.key.clone(), value(attribute)?))).collect()
 }
 
