@@ -15,6 +15,7 @@ use shared_runtime::origins::parse_origins;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::{OptionError, Secret, secret_from};
 use shared_runtime::tokens::TokenOptions;
+use shared_runtime::traces::{SamplingOptions, TraceOptions};
 use shared_types::UserId;
 use url::Url;
 
@@ -217,6 +218,10 @@ pub struct Config {
     pub push_fault_pause: Duration,
 
     #[command(flatten)]
+    pub traces: TraceOptions,
+    #[command(flatten)]
+    pub sampling: SamplingOptions,
+    #[command(flatten)]
     pub logs: LogOptions,
 }
 
@@ -272,6 +277,7 @@ impl Config {
             });
         }
         parse_origins(&self.allowed_origins)?;
+        self.traces.collector()?;
         // Without a service account nothing is sent there; a wrong address should not wait for one to be noticed.
         fcm::check_endpoint(&self.fcm_endpoint).map_err(|error| OptionError::Invalid {
             name: "NARU_FCM_ENDPOINT",

@@ -81,6 +81,7 @@ pub struct Metrics {
     pub push_jobs_due: Gauge,
     pub push_failing_by_our_fault: Gauge,
     postgres_connections: Family<StateLabels, Gauge>,
+    pub trace_spans_dropped: Counter,
 }
 
 impl Metrics {
@@ -251,6 +252,12 @@ impl Metrics {
                 "postgres_connections",
                 "Connections to Postgres by what they do",
                 Family::default(),
+            ),
+            trace_spans_dropped: registered(
+                api,
+                "trace_spans_dropped",
+                "Spans of traces for which there was no room or no collector",
+                Counter::default(),
             ),
         }
     }

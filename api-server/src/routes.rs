@@ -9,9 +9,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, RETRY_AFTER};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{Resource, Route, guard, web};
+use actix_web::{HttpMessage, Resource, Route, guard, web};
 use shared_runtime::rejection::Rejection;
 use shared_runtime::request_id::X_REQUEST_ID;
+use shared_runtime::traces::{Sampling, Span, SpanKind};
 use shared_types::ProblemCode;
 use url::form_urlencoded;
 use utoipa::OpenApi;
@@ -87,6 +88,9 @@ pub fn internal(services: &mut web::ServiceConfig) {
 }
 
 /// A path whose other methods are refused by name.
+/// Stands for every path that no route has.
+const UNKNOWN_ROUTE: &str = "unknown";
+
 fn resource(path: &'static str) -> Resource {
     web::resource(path).app_data(RouteSeries::new(path)).default_service(web::to(wrong_method))
 }
@@ -170,29 +174,52 @@ fn forbid_foreign_origins(response: ServiceResponse<BoxBody>) -> ServiceResponse
     }
 }
 
-/// Middleware around [`cors`]: counts requests by route and status, and their time.
+/// Middleware around [`cors`]: counts requests by route and status, and their time; a traced one has its first span here.
 pub async fn measure(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let started = Instant::now();
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let span = state.as_ref().and_then(|state| begin_span(&state.sampling, &request));
     let response = match refuse_preflight(&request) {
         Some(refusal) => request.error_response(refusal),
         None => forbid_foreign_origins(next.call(request).await?.map_into_boxed_body()),
     };
-    if let Some(state) = response.request().app_data::<web::Data<State>>() {
+    if let Some(state) = state {
         let (request, status) = (response.request(), response.status().as_u16());
         let method = known_method(request.method());
+        if let Some(span) = span {
+            let route = request.match_pattern().unwrap_or_else(|| UNKNOWN_ROUTE.to_owned());
+            end_span(span, method, route, status);
+        }
         match request.app_data::<RouteSeries>() {
             Some(series) => series.count(&state.metrics, method, status, started.elapsed()),
             // The page, the documents, what is nowhere, and what was refused before it was looked for.
             None => {
-                let route = request.match_pattern().map_or(Cow::Borrowed("unknown"), Cow::Owned);
+                let route = request.match_pattern().map_or(Cow::Borrowed(UNKNOWN_ROUTE), Cow::Owned);
                 Series::find(&state.metrics, method, route, status).count(started.elapsed());
             }
         }
     }
     Ok(response)
+}
+
+/// Of a request that is traced. What it causes finds its place in the request's extensions.
+fn begin_span(sampling: &Sampling, request: &ServiceRequest) -> Option<Span> {
+    let span = sampling.of(request.headers())?.begin(known_method(request.method()), SpanKind::Server)?;
+    request.extensions_mut().insert(span.inside().clone());
+    Some(span)
+}
+
+fn end_span(mut span: Span, method: &'static str, route: String, status: u16) {
+    span.rename(format!("{method} {route}"));
+    span.set("http.request.method", method);
+    span.set("http.route", route);
+    span.set("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.fail("");
+    }
 }
 
 /// A caller may invent methods; a series for each would be without bound.

@@ -16,10 +16,12 @@ use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::CachedVerifier;
+use shared_runtime::traces::{Sampling, Service, Traces};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::body::BodyLimit;
 use crate::config::Config;
@@ -34,6 +36,7 @@ use crate::push::PushSender;
 use crate::push::fcm::{FcmSender, FcmSetupError};
 use crate::push::log::LogSender;
 use crate::push::queue::PushQueue;
+use crate::push::traces::PushTraces;
 use crate::push::worker::PushWorker;
 use crate::routes::NoOrigins;
 use crate::state::State;
@@ -76,6 +79,7 @@ pub struct Application {
     state: web::Data<State>,
     public: Server,
     internal: Server,
+    traces: Traces,
     /// Ends what works in the background, after the last request.
     background: CancellationToken,
     push_worker: JoinHandle<()>,
@@ -136,6 +140,13 @@ fn assemble(
     let metrics = Metrics::register(&mut metrics_registry);
     let redis_connections = sessions.connections_opened();
     register_redis(metrics_registry.sub_registry_with_prefix("naru_api"), redis_connections);
+    let service = Service {
+        name: "naru-api-server",
+        version: env!("CARGO_PKG_VERSION"),
+        instance_id: &Uuid::now_v7().to_string(),
+    };
+    let traces = Traces::start(&config.traces, &service, metrics.trace_spans_dropped.clone())?;
+    let push_traces = PushTraces::new(&traces);
     let background = CancellationToken::new();
     let draining = Draining::default();
     let registry = Arc::new(Registry::new(sessions, metrics.clone()));
@@ -153,10 +164,12 @@ fn assemble(
         fault_pause: config.push_fault_pause,
         quotas: config.push_quotas(),
         live_servers: live_servers.clone(),
+        traces: push_traces.clone(),
     };
     let push_worker = tokio::spawn(worker.run(wake.clone(), background.clone()));
     let fold_window = config.push_fold_window;
-    let pushes = PushQueue::start(store.clone(), wake, fold_window, metrics.clone(), background.clone());
+    let pushes =
+        PushQueue::start(store.clone(), wake, fold_window, metrics.clone(), push_traces, background.clone());
     let outbox = Outbox::default();
     let delivery = Delivery::start(DeliveryParts {
         store: store.clone(),
@@ -202,11 +215,12 @@ fn assemble(
         metrics,
         metrics_registry: Arc::new(metrics_registry),
         draining,
+        sampling: Sampling::new(&traces, &config.sampling),
     });
 
     let (public, internal) = servers(config, origins, listeners, &state)?;
     let grace = config.shutdown_grace;
-    Ok(Application { state, public, internal, background, push_worker, outbox_keeper, grace })
+    Ok(Application { state, public, internal, traces, background, push_worker, outbox_keeper, grace })
 }
 
 fn servers(
@@ -282,7 +296,7 @@ impl Application {
         is_delivered: CancellationToken,
         gateway_has_stopped: CancellationToken,
     ) -> std::io::Result<()> {
-        let Self { state, public, internal, background, push_worker, outbox_keeper, grace } = self;
+        let Self { state, public, internal, traces, background, push_worker, outbox_keeper, grace } = self;
         let (public_handle, internal_handle) = (public.handle(), internal.handle());
         let public = tokio::spawn(public);
         let internal = tokio::spawn(internal);
@@ -308,6 +322,7 @@ impl Application {
         // which would say again that it is ours.
         let _kept = tokio::time::timeout(left().max(LEAVING_LIMIT), outbox_keeper).await;
         state.outbox.leave(state.store.as_ref(), left().max(LEAVING_LIMIT)).await;
+        traces.finish(left()).await;
         // Last, so that the probe can say until the end that the service is draining.
         internal_handle.stop(false).await;
         state.store.close().await;

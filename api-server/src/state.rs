@@ -6,6 +6,7 @@ use prometheus_client::registry::Registry as MetricsRegistry;
 use shared_runtime::internal_secret::InternalSecret;
 use shared_runtime::ops::Draining;
 use shared_runtime::tokens::CachedVerifier;
+use shared_runtime::traces::Sampling;
 
 use crate::delivery::Delivery;
 use crate::delivery::registry::Registry;
@@ -27,6 +28,7 @@ pub struct State {
     pub metrics: Metrics,
     pub metrics_registry: Arc<MetricsRegistry>,
     pub draining: Draining,
+    pub sampling: Sampling,
 }
 
 impl State {

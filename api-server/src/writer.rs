@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
+use shared_runtime::traces::{Span, SpanKind, Trace};
 use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -59,6 +60,8 @@ struct Pending {
     draft: Draft,
     since: Instant,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
+    /// Of a traced send: from its waiting to its verdict.
+    span: Option<Span>,
 }
 
 impl Writer {
@@ -92,14 +95,15 @@ impl Writer {
 
     /// Stores one message. When this answers `Stored`, the entry is committed and its delivery has begun.
     /// Refuses at once when too much waits; nothing has been stored then.
-    pub async fn append(&self, mut draft: Draft) -> Result<Appended, AppendError> {
+    pub async fn append(&self, mut draft: Draft, trace: Option<&Trace>) -> Result<Appended, AppendError> {
         if !self.delivery.has_room() {
             return Err(AppendError::DeliveryBehind);
         }
         draft.known_membership = self.delivery.known_membership(draft.channel_id, &draft.sender_id);
         let (reply, verdict) = oneshot::channel();
         let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
-        shard.try_send(Pending { draft, since: Instant::now(), reply }).map_err(|refused| match refused {
+        let (since, span) = (Instant::now(), trace.and_then(|trace| begin_span(trace, &draft)));
+        shard.try_send(Pending { draft, since, reply, span }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => AppendError::Full,
             mpsc::error::TrySendError::Closed(_) => AppendError::Stopping,
         })?;
@@ -158,14 +162,15 @@ impl Shard {
         if let Some(first) = batch.first() {
             self.metrics.writer_wait.observe(started.duration_since(first.since).as_secs_f64());
         }
-        let (leaders, followers) = split_repeats(batch);
+        let (mut leaders, followers) = split_repeats(batch);
+        let trace_id = begin_commit(&mut leaders, started);
         let drafts: Vec<&Draft> = leaders.iter().map(|pending| &pending.draft).collect();
         let outcomes = match self.append(&drafts).await {
             Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
             // One row has values that the database refuses; each on its own, it fails alone.
             Err(StoreError::Refused(_)) if drafts.len() > 1 => self.one_by_one(&drafts).await,
             Err(error) => {
-                log_failure(&error, &drafts);
+                log_failure(&error, &drafts, trace_id.as_deref());
                 drafts.iter().map(|_| None).collect()
             }
         };
@@ -195,7 +200,7 @@ impl Shard {
             outcomes.push(match self.append(&[*draft]).await {
                 Ok(mut outcome) => outcome.pop(),
                 Err(error) => {
-                    log_failure(&error, &[*draft]);
+                    log_failure(&error, &[*draft], None);
                     None
                 }
             });
@@ -204,8 +209,9 @@ impl Shard {
     }
 }
 
-/// Once for the batch. Each of its requests has a line with its own id, as every failed request has.
-fn log_failure(error: &StoreError, drafts: &[&Draft]) {
+/// Once for the batch. Each of its requests has a line with its own id, as every failed request has. `trace_id`: of one of
+/// them that is traced.
+fn log_failure(error: &StoreError, drafts: &[&Draft], trace_id: Option<&str>) {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     // Of many, the first: a place to begin looking.
     let first = drafts.first();
@@ -215,8 +221,46 @@ fn log_failure(error: &StoreError, drafts: &[&Draft]) {
         messages = drafts.len(),
         channelId = first.map(|draft| display(draft.channel_id)),
         messageId = first.map(|draft| display(draft.entry_id)),
+        traceId = trace_id,
         "a batch was not stored"
     );
+}
+
+fn begin_span(trace: &Trace, draft: &Draft) -> Option<Span> {
+    let mut span = trace.begin("store", SpanKind::Internal)?;
+    span.set("channelId", draft.channel_id.to_string());
+    span.set("messageId", draft.entry_id.to_string());
+    Some(span)
+}
+
+/// What each traced message shares with its batch. Answers the trace of one of them.
+fn begin_commit(batch: &mut [Pending], started: Instant) -> Option<String> {
+    let size = batch.len();
+    let mut trace_id = None;
+    for span in batch.iter_mut().filter_map(|pending| pending.span.as_mut()) {
+        span.set("batchSize", size as i64);
+        span.set("waitMs", started.saturating_duration_since(span.began()).as_secs_f64() * 1e3);
+        trace_id.get_or_insert_with(|| span.inside().id().to_string());
+    }
+    trace_id
+}
+
+/// `None`: not stored, or nobody knows.
+fn end_span(span: Option<Span>, verdict: Option<&Verdict>) {
+    let Some(mut span) = span else { return };
+    let (outcome, seq) = match verdict {
+        Some(Verdict::Stored { seq, .. }) => ("stored", Some(*seq)),
+        Some(Verdict::Earlier(entry)) => ("stored_before", Some(entry.seq)),
+        Some(Verdict::NoSuchChannel | Verdict::NotAParticipant) => ("refused", None),
+        None => ("failed", None),
+    };
+    span.set("outcome", outcome);
+    if let Some(seq) = seq {
+        span.set("seq", seq);
+    }
+    if verdict.is_none() {
+        span.fail("not stored");
+    }
 }
 
 /// Repeats of a message within one batch follow the first one's verdict: the statement must not see them.
@@ -263,20 +307,23 @@ fn answer(
     outcomes: Vec<Option<Outcome>>,
 ) -> Vec<Written> {
     // A sender that has gone away does not read its answer; its message is stored all the same.
-    for (leader, Pending { draft, reply, .. }) in followers {
+    for (leader, Pending { draft, reply, span, .. }) in followers {
         let verdict = match (outcomes.get(leader).cloned().flatten(), leaders.get(leader)) {
             (Some((Verdict::Stored { seq, created_at, .. }, _)), Some(first)) => {
                 Some(Verdict::Earlier(first.draft.clone().into_entry(seq, created_at)))
             }
             (other, _) => other.map(|(verdict, _)| verdict),
         };
+        end_span(span, verdict.as_ref());
         let _gone = reply.send(judged(&draft, verdict));
     }
     let mut written = Vec::with_capacity(leaders.len());
-    for (Pending { draft, reply, .. }, outcome) in leaders.into_iter().zip(outcomes) {
+    for (Pending { draft, reply, span, .. }, outcome) in leaders.into_iter().zip(outcomes) {
+        let trace = span.as_ref().map(|span| span.inside().clone());
+        end_span(span, outcome.as_ref().map(|(verdict, _)| verdict));
         if let Some((Verdict::Stored { seq, created_at, membership_version }, outbox)) = outcome {
             let entry = draft.into_entry(seq, created_at);
-            let stored = Written::new(Committed { entry, membership_version, outbox });
+            let stored = Written::new(Committed { entry, membership_version, outbox }, trace);
             let _gone = reply.send(stored.json.clone().map(Appended::Stored).ok_or(AppendError::Store));
             written.push(stored);
         } else {

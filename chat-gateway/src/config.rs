@@ -12,6 +12,7 @@ use shared_runtime::logging::LogOptions;
 use shared_runtime::redis::RedisOptions;
 use shared_runtime::secret::OptionError;
 use shared_runtime::tokens::TokenOptions;
+use shared_runtime::traces::TraceOptions;
 use url::Url;
 
 const INTERNAL_LISTEN: &str = "0.0.0.0:8082";
@@ -91,6 +92,8 @@ pub struct Config {
     #[command(flatten)]
     pub process: ProcessOptions,
     #[command(flatten)]
+    pub traces: TraceOptions,
+    #[command(flatten)]
     pub log: LogOptions,
 }
 
@@ -161,6 +164,7 @@ impl Config {
         if self.process.drain_window >= self.process.shutdown_grace {
             return invalid("NARU_DRAIN_WINDOW", "must be shorter than NARU_SHUTDOWN_GRACE");
         }
+        self.traces.collector()?;
         Ok(())
     }
 }

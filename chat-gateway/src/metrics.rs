@@ -121,6 +121,7 @@ pub(crate) struct Metrics {
     pub(crate) deliver_recipients: Histogram,
     pub(crate) commit_to_write: Histogram,
     pub(crate) commit_to_ack: Histogram,
+    pub(crate) trace_spans_dropped: Counter,
 }
 
 impl Metrics {
@@ -239,6 +240,12 @@ impl Metrics {
                 "commit_to_ack_seconds",
                 "Time from an entry's createdAt, the database's clock, to the client's ack of it; of those written ones that clients ack",
                 seconds_until_seen(),
+            ),
+            trace_spans_dropped: registered(
+                gateway,
+                "trace_spans_dropped",
+                "Spans of traces for which there was no room or no collector",
+                Counter::default(),
             ),
             registry,
         }

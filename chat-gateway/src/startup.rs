@@ -16,6 +16,7 @@ use shared_runtime::ops::Draining;
 use shared_runtime::registry::{RedisRegistry, SessionRegistry};
 use shared_runtime::request_id::identify;
 use shared_runtime::secret::OptionError;
+use shared_runtime::traces::{Service, Traces};
 use shared_types::GatewayId;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -116,6 +117,12 @@ pub async fn build_on(
         internal_secret.expose(),
         metrics.clone(),
     )?);
+    let service = Service {
+        name: "naru-chat-gateway",
+        version: env!("CARGO_PKG_VERSION"),
+        instance_id: &gateway_id.to_string(),
+    };
+    let traces = Traces::start(&config.traces, &service, metrics.trace_spans_dropped.clone())?;
     let gateway = Data::new(Gateway {
         gateway_id,
         hub,
@@ -125,6 +132,7 @@ pub async fn build_on(
         resumes: Resumes::start(api.clone()),
         acks: Acks::new(api, metrics.clone()),
         metrics,
+        traces,
         verifier: config.tokens.verifier()?,
         internal_secret,
         allowed_origins: AllowedOrigins::parse(&config.allowed_origins)?,
@@ -235,8 +243,12 @@ impl Application {
         gateway.acks.flush_by(Instant::now() + ACKS_LIMIT).await;
         gateway.registry.retire();
         gateway.sockets.close();
-        let (left, _said) =
-            tokio::join!(timeout(FAREWELL, keeper), timeout(GOODBYE_LIMIT, gateway.sockets.wait()));
+        let (left, _said, ()) = tokio::join!(
+            timeout(FAREWELL, keeper),
+            timeout(GOODBYE_LIMIT, gateway.sockets.wait()),
+            // Whoever is still written to is out of its trace.
+            gateway.traces.finish(FAREWELL)
+        );
         if left.is_err() {
             warn!(gatewayId = %gateway.gateway_id, "the registry was not left in time");
         }

@@ -6,6 +6,7 @@ use shared_runtime::internal_secret::InternalSecret;
 use shared_runtime::ops::Draining;
 use shared_runtime::registry::SessionRegistry;
 use shared_runtime::tokens::TokenVerifier;
+use shared_runtime::traces::Traces;
 use shared_types::GatewayId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +25,7 @@ pub(crate) struct Gateway {
     pub(crate) hub: Arc<Hub>,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
     /// The whole registry, for tickets; `registry` is this gateway's part of it.
     pub(crate) session_registry: Arc<dyn SessionRegistry>,
     pub(crate) log_reader: Arc<LogReader>,

@@ -1,4 +1,4 @@
-//! What both services do the same way: tokens, Redis, secrets, logs, metrics, problems, operations endpoints, shutdown.
+//! What both services do the same way: tokens, Redis, secrets, logs, metrics, traces, problems, operations endpoints, shutdown.
 
 pub mod bearer;
 mod failure_lines;
@@ -15,3 +15,4 @@ pub mod request_id;
 pub mod secret;
 pub mod shutdown;
 pub mod tokens;
+pub mod traces;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use actix_web::HttpMessage;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -12,6 +13,7 @@ use tracing::error;
 
 use crate::failure_lines::take_line;
 use crate::rejection::Rejection;
+use crate::traces::Trace;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -70,8 +72,10 @@ fn as_problem(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceRe
     if let Some(cause) = &rejection.cause
         && let Some(left_out) = take_line()
     {
+        let trace_id = request.extensions().get::<Trace>().map(|trace| trace.id().to_string());
         error!(
             requestId = request_id,
+            traceId = trace_id,
             method = %request.method(),
             path = request.path(),
             code = ?rejection.code,

@@ -12,6 +12,13 @@ pub const DELIVER_PATH: &str = "/ws/send/message";
 /// longest JSON form, metadata of 4 KiB), so the largest batch that a lane makes stays well below.
 pub const MAX_DELIVER_BODY_BYTES: usize = 16 * 1024 * 1024;
 
+/// Header of the call that says which of its deliveries belong to traces: `index=traceparent`, separated by commas, at
+/// most [`MAX_TRACED_DELIVERIES`]. Not in the body, which has no field that a gateway of another version may not know.
+pub const TRACES_HEADER: &str = "naru-traces";
+
+/// So many take 2 KB of the header. What goes beyond it is delivered all the same.
+pub const MAX_TRACED_DELIVERIES: usize = 32;
+
 /// Whatever waits for this gateway: any number of channels and users, oldest first.
 ///
 /// All that is in it lies in the body that it was read from: a request may name thousands of recipients.

@@ -53,5 +53,6 @@ mod standalone;
 mod store_conformance;
 mod the_harness;
 mod tokens;
+mod traces;
 mod websocket_framing;
 mod whole_cluster;

@@ -3,6 +3,7 @@
 pub mod api_client;
 pub mod child;
 pub mod cluster;
+pub mod collector;
 pub mod edition;
 pub mod fake_fcm;
 pub mod jwks;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use shared_types::GatewayId;
-use shared_types::gateway_api::{DELIVER_PATH, DeliverResponse};
+use shared_types::gateway_api::{DELIVER_PATH, DeliverResponse, TRACES_HEADER};
 use tracing::{info, warn};
 
 use super::queue_age::QueueAge;
@@ -44,19 +44,20 @@ impl GatewayClient {
 
     /// Asks until the gateway answers or is given up, which is when its lease ends. Its sessions may still live
     /// while it restarts its listener or its network heals; only the lease says that they do not.
-    /// `age` is told whether the gateway fails meanwhile.
+    /// `age` is told whether the gateway fails meanwhile; `traces` says what of the body is traced.
     pub(super) async fn deliver(
         &self,
         gateway: &GatewayId,
         age: &QueueAge,
         body: Bytes,
+        traces: Option<HeaderValue>,
     ) -> Option<DeliverResponse> {
         let started = Instant::now();
         let mut pause = Duration::from_millis(20);
         let mut attempts = 0_u32;
         while let Some(url) = self.registry.url_of(gateway) {
             attempts += 1;
-            match self.try_post(&url, body.clone()).await {
+            match self.try_post(&url, body.clone(), traces.clone()).await {
                 Ok(answer) => {
                     age.works();
                     self.metrics.count_gateway_request("delivered");
@@ -86,13 +87,21 @@ impl GatewayClient {
         None
     }
 
-    async fn try_post(&self, url: &str, body: Bytes) -> Result<DeliverResponse, String> {
-        let request = self
+    async fn try_post(
+        &self,
+        url: &str,
+        body: Bytes,
+        traces: Option<HeaderValue>,
+    ) -> Result<DeliverResponse, String> {
+        let mut request = self
             .client
             .post(format!("{url}{DELIVER_PATH}"))
             .bearer_auth(&self.internal_secret)
             .header(CONTENT_TYPE, "application/json")
             .body(body);
+        if let Some(traces) = traces {
+            request = request.header(TRACES_HEADER, traces);
+        }
         let response = request.send().await.map_err(|error| reason(&error))?;
         if !response.status().is_success() {
             return Err(format!("it answered {}", response.status()));

@@ -20,6 +20,7 @@ use super::outgoing::{Outgoing, Presence};
 use super::queue_age::QueueAge;
 use super::registry::Registry;
 use super::second_look::{Missing, Next};
+use super::traced_call::TracedCall;
 use crate::metrics::Metrics;
 
 /// Shipments that may wait for one gateway, less than the whole backlog: one gateway that is slow or fails, and
@@ -190,7 +191,9 @@ impl Shared {
         for shipment in &shipments {
             body.add(&shipment.recipients, shipment.json());
         }
-        let answer = self.options.client.deliver(gateway, age, body.finish().into()).await;
+        let traced = TracedCall::begin(gateway, &shipments);
+        let answer = self.options.client.deliver(gateway, age, body.finish().into(), traced.header()).await;
+        traced.end(answer.is_some());
         self.report(gateway, shipments, answer).await;
     }
 

@@ -22,7 +22,7 @@ impl FanOut {
         let row = outbox.guard(outbox.begin());
         let ticket = Backlog::new(1, Metrics::register(&mut Default::default())).enter();
         let json = serde_json::to_vec(entry).ok()?.into();
-        let outgoing = Outgoing::new(entry, json, 1, row, ticket);
+        let outgoing = Outgoing::new(entry, json, 1, row, ticket, None);
         let places = recipients.iter().cloned().zip(gateways.iter().cycle());
         let locations = places.map(|(user, gateway)| (user, Place::Gateways([gateway.clone()].into())));
         Some(Self { outgoing, locations: locations.collect(), recipients })

@@ -16,6 +16,7 @@ mod participants;
 mod queue_age;
 pub mod registry;
 mod second_look;
+mod traced_call;
 mod waiting;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use shared_runtime::traces::Trace;
 use shared_types::{ChannelId, UserId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -68,11 +70,12 @@ pub struct Written {
     committed: Committed,
     /// `None`: it cannot be shown, which has been logged.
     pub json: Option<Bytes>,
+    trace: Option<Trace>,
 }
 
 impl Written {
     /// Serialises the entry, the only time that this is done.
-    pub fn new(committed: Committed) -> Self {
+    pub fn new(committed: Committed, trace: Option<Trace>) -> Self {
         let entry = &committed.entry;
         let mut json = Vec::with_capacity(USUAL_ENTRY_BYTES);
         let json = match serde_json::to_writer(&mut json, entry) {
@@ -82,7 +85,7 @@ impl Written {
                 None
             }
         };
-        Self { committed, json }
+        Self { committed, json, trace }
     }
 }
 
@@ -167,17 +170,18 @@ impl Delivery {
     /// Hands over entries that are committed, in `seq` order within each channel: all of each of their rows of the
     /// outbox. Answers how many rows these are.
     pub async fn submit(&self, committed: Vec<Committed>) -> usize {
-        self.submit_written(committed.into_iter().map(Written::new)).await
+        self.submit_written(committed.into_iter().map(|committed| Written::new(committed, None))).await
     }
 
     /// The same for entries that have been serialised.
     pub async fn submit_written(&self, written: impl Iterator<Item = Written>) -> usize {
         let mut rows: HashMap<OutboxId, Arc<RowGuard>> = HashMap::new();
         let mut outgoing = Vec::with_capacity(written.size_hint().0);
-        for Written { committed: Committed { entry, membership_version, outbox }, json } in written {
+        for Written { committed: Committed { entry, membership_version, outbox }, json, trace } in written {
             let row = rows.entry(outbox).or_insert_with(|| self.outbox.guard(outbox)).clone();
             let ticket = self.backlog.enter();
-            outgoing.extend(json.map(|json| Outgoing::new(&entry, json, membership_version, row, ticket)));
+            outgoing
+                .extend(json.map(|json| Outgoing::new(&entry, json, membership_version, row, ticket, trace)));
         }
         let count = rows.len();
         drop(rows);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use shared_runtime::traces::Trace;
 use shared_types::{ChannelId, Entry, EntryBody, GatewayId, Seq, UserId};
 
 use super::backlog::Ticket;
@@ -27,6 +28,8 @@ struct Inner {
     json: Bytes,
     /// Recipients on several gateways: present on one of them is enough.
     several: Mutex<HashMap<UserId, Several>>,
+    /// Where what becomes of it hangs, if that is traced.
+    trace: Option<Trace>,
     _row: Arc<RowGuard>,
 }
 
@@ -61,6 +64,7 @@ impl Outgoing {
         membership_version: i64,
         row: Arc<RowGuard>,
         ticket: Ticket,
+        trace: Option<Trace>,
     ) -> Self {
         let inner = Inner {
             channel_id: entry.channel_id,
@@ -70,6 +74,7 @@ impl Outgoing {
             membership_version,
             json,
             several: Mutex::default(),
+            trace,
             _row: row,
         };
         Self { inner: Arc::new(inner), _ticket: Some(Arc::new(ticket)) }
@@ -99,6 +104,10 @@ impl Outgoing {
     /// Who is pushed to when absent: everyone but the sender, and only about messages.
     pub(crate) fn may_push_to(&self, user: &UserId) -> bool {
         self.inner.is_message && *user != self.inner.sender_id
+    }
+
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.inner.trace.as_ref()
     }
 
     /// What the push queue needs to know.

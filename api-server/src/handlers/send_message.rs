@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use shared_runtime::rejection::Rejection;
+use shared_runtime::traces::{Trace, Traced};
 use shared_types::{ChannelId, ClientMessageId, Entry, EntryId, FieldError, ProblemCode, UserId};
 use utoipa::ToSchema;
 
@@ -75,8 +76,9 @@ pub async fn send_message(
     caller: Caller,
     JsonBody(body): JsonBody<SendMessage>,
     state: web::Data<State>,
+    Traced(trace): Traced,
 ) -> Result<HttpResponse, Rejection> {
-    let outcome = send(&caller, body, &state).await;
+    let outcome = send(&caller, body, &state, trace.as_ref()).await;
     state.metrics.count_send(match &outcome {
         Ok(Sent::Stored(_)) => "stored",
         Ok(Sent::Before(_)) => "deduplicated",
@@ -96,12 +98,17 @@ enum Sent {
     Before(Entry),
 }
 
-async fn send(caller: &Caller, body: SendMessage, state: &State) -> Result<Sent, Rejection> {
+async fn send(
+    caller: &Caller,
+    body: SendMessage,
+    state: &State,
+    trace: Option<&Trace>,
+) -> Result<Sent, Rejection> {
     let draft = body.into_draft(caller)?;
     if !caller.is_service {
         state.limits.check(&draft.sender_id)?;
     }
-    match state.writer.append(draft).await {
+    match state.writer.append(draft, trace).await {
         Ok(Appended::Stored(json)) => Ok(Sent::Stored(json)),
         Ok(Appended::Deduplicated(entry)) => Ok(Sent::Before(entry)),
         Ok(Appended::Conflict) => Err(Rejection::new(

@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::back_off::{back_off, not_together};
 use super::faults::{Faults, Scope};
 use super::settler::Settler;
+use super::traces::{PushTraces, end_push};
 use super::{Push, PushOutcome, PushSender, PushText, Reason};
 use crate::metrics::{Metrics, PushLabels};
 use crate::store::{PendingPush, PushJob, Store, StoreError};
@@ -38,6 +39,7 @@ pub(super) struct Attempts {
     /// One for each push at one time; whoever waits for one has its job already.
     pub(super) places: Semaphore,
     pub(super) settler: Settler,
+    pub(super) traces: PushTraces,
     /// The process ends: what waits is left to the others.
     pub(super) stopping: CancellationToken,
 }
@@ -61,7 +63,9 @@ impl Attempts {
             return self.hold_back(job.id, pause).await;
         }
         let begun_at = Instant::now();
+        let span = self.traces.begin_push(&push, job.attempts);
         let outcome = self.sender.send(&push).await;
+        end_push(span, &outcome);
         self.count(&job, &push, &outcome);
         self.judge(pending, &outcome, begun_at);
         // Not before: the next one has to see that it was refused. Nor later: it need not wait for the database.

@@ -10,6 +10,7 @@ pub mod log;
 pub mod queue;
 mod settler;
 mod text;
+pub mod traces;
 pub mod worker;
 
 use std::fmt;

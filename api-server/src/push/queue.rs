@@ -7,6 +7,7 @@ use shared_types::UserId;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::traces::PushTraces;
 use crate::delivery::outgoing::Outgoing;
 use crate::metrics::Metrics;
 use crate::retry::until_done;
@@ -37,6 +38,7 @@ struct JobWriter {
     worker: Arc<Notify>,
     fold_window: Duration,
     metrics: Metrics,
+    traces: PushTraces,
 }
 
 impl PushQueue {
@@ -46,10 +48,11 @@ impl PushQueue {
         worker: Arc<Notify>,
         fold_window: Duration,
         metrics: Metrics,
+        traces: PushTraces,
         stopping: CancellationToken,
     ) -> Self {
         let (queue, lists) = mpsc::channel(QUEUE);
-        let writer = JobWriter { store, worker, fold_window, metrics: metrics.clone() };
+        let writer = JobWriter { store, worker, fold_window, metrics: metrics.clone(), traces };
         tokio::spawn(async move {
             tokio::select! {
                 () = stopping.cancelled() => {}
@@ -81,9 +84,11 @@ impl JobWriter {
     async fn run(self, mut lists: mpsc::Receiver<List>) {
         let mut batch = Vec::with_capacity(MAX_LISTS);
         while lists.recv_many(&mut batch, MAX_LISTS).await > 0 {
+            let spans = self.traces.begin_jobs(batch.iter().flat_map(|list| &list.recipients));
             self.write(wanted(&batch, false)).await;
             let unacked = self.write(wanted(&batch, true)).await;
             self.metrics.unacked_pushes.inc_by(unacked);
+            drop(spans);
             // Dropped only now: the entries stay in the outbox until their jobs are durable.
             batch.clear();
         }

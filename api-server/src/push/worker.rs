@@ -17,6 +17,7 @@ use super::back_off::held_back;
 use super::budgets::{Budgets, PushQuotas};
 use super::faults::{Faults, Room};
 use super::settler::Settler;
+use super::traces::PushTraces;
 use crate::metrics::{BudgetLabels, Metrics};
 use crate::store::{PushJob, Store};
 
@@ -42,6 +43,7 @@ pub struct PushWorker {
     pub quotas: PushQuotas,
     /// The api-servers that share the quotas; 0 counts as 1.
     pub live_servers: Arc<AtomicU32>,
+    pub traces: PushTraces,
 }
 
 impl PushWorker {
@@ -64,6 +66,7 @@ impl PushWorker {
                 faults: Mutex::new(Faults::new(Instant::now(), self.fault_pause)),
                 places: Semaphore::new(most),
                 settler,
+                traces: self.traces,
                 stopping: stopping.clone(),
             }),
             metrics: self.metrics,

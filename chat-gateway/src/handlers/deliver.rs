@@ -13,6 +13,7 @@ use shared_types::gateway_api::{
 use shared_types::{ProblemCode, UserId, UserIdRef};
 use tokio::time::{Instant, timeout};
 
+use super::traced::TracedDeliveries;
 use crate::session::frame::Frame;
 use crate::state::Gateway;
 
@@ -31,9 +32,10 @@ pub(crate) async fn deliver(
 ) -> Result<Json<DeliverResponse>, Rejection> {
     // Before the body: a stranger's is not worth reading.
     gateway.internal_secret.admit(request.headers())?;
+    let mut traced = TracedDeliveries::begin(&gateway.traces, request.headers());
     let body = read(payload).await?;
     let began = Instant::now();
-    let mut deliveries = parse(&body)?;
+    let mut deliveries = parse(&body, &traced)?;
 
     let mut response = DeliverResponse::default();
     let (mut recipients, mut this_turn) = (0, 0);
@@ -49,6 +51,7 @@ pub(crate) async fn deliver(
         for some in all.chunks(RECIPIENTS_PER_TURN) {
             let delivered = gateway.hub.deliver(some, &frame);
             gateway.metrics.delivered(&delivered);
+            traced.note(index, &frame, &delivered);
             add(&mut response.absent, index, delivered.absent);
             add(&mut response.awaiting_ack, index, delivered.awaiting_ack);
             this_turn += some.len();
@@ -83,7 +86,7 @@ async fn read(payload: Payload) -> Result<Bytes, Rejection> {
 }
 
 /// All of it or nothing: each entry is the api-server's own bytes, shared by every mailbox that they go to.
-fn parse<'a>(body: &'a [u8]) -> Result<Vec<Shared<'a>>, Rejection> {
+fn parse<'a>(body: &'a [u8], traced: &TracedDeliveries) -> Result<Vec<Shared<'a>>, Rejection> {
     let request: DeliverRequest<'a> =
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Data => Rejection::new(ProblemCode::InvalidRequest, error.to_string()),
@@ -92,7 +95,7 @@ fn parse<'a>(body: &'a [u8]) -> Result<Vec<Shared<'a>>, Rejection> {
             }
         })?;
     let delivery = |(index, delivery): (usize, Delivery<'a>)| match Frame::from_api(delivery.entry.get()) {
-        Ok(frame) => Ok((delivery.recipients, Arc::new(frame))),
+        Ok(frame) => Ok((delivery.recipients, Arc::new(traced.mark(index, frame)))),
         Err(rule) => Err(Rejection::invalid_field(format!("deliveries[{index}].entry"), rule)),
     };
     request.deliveries.into_iter().enumerate().map(delivery).collect()

@@ -5,6 +5,7 @@ pub(crate) mod deliver;
 pub(crate) mod drain;
 pub(crate) mod echo;
 pub(crate) mod health;
+mod traced;
 
 use shared_runtime::rejection::Rejection;
 use shared_types::ProblemCode;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared_runtime::traces::{Span, SpanKind, Trace};
 use shared_types::frames::ServerFrame;
 use shared_types::{ChannelId, Seq, Timestamp, UserId};
 
@@ -26,6 +27,8 @@ pub(crate) struct Frame {
     tells_of_joining: bool,
     /// Header and all, so that it is put together once and not for each who gets it.
     wire: Bytes,
+    /// Where its writes hang, if they are traced.
+    trace: Option<Trace>,
 }
 
 /// The fields of an entry that a gateway looks at.
@@ -71,6 +74,7 @@ impl Frame {
             sampled: None,
             tells_of_joining,
             wire: wire::encode(Opcode::Text, json.as_bytes()),
+            trace: None,
         })
     }
 
@@ -78,7 +82,22 @@ impl Frame {
     pub(crate) fn to_measure(&self) -> Option<Self> {
         let Written { created_at } = serde_json::from_slice(wire::payload(&self.wire)).ok()?;
         let Self { position, tells_of_joining, .. } = *self;
-        Some(Self { position, sampled: Some(created_at), tells_of_joining, wire: self.wire.clone() })
+        let (wire, trace) = (self.wire.clone(), self.trace.clone());
+        Some(Self { position, sampled: Some(created_at), tells_of_joining, wire, trace })
+    }
+
+    pub(crate) fn traced(self, trace: Trace) -> Self {
+        Self { trace: Some(trace), ..self }
+    }
+
+    /// The span of a write of it that begins now, if it is traced.
+    pub(crate) fn begin_write(&self) -> Option<Span> {
+        let mut span = self.trace.as_ref()?.begin("socket write", SpanKind::Internal)?;
+        if let Some(Position { channel_id, seq }) = self.position {
+            span.set("channelId", channel_id.to_string());
+            span.set("seq", seq);
+        }
+        Some(span)
     }
 
     /// Whether this entry says that the user has joined the channel.
@@ -91,7 +110,7 @@ impl Frame {
 
     /// The gateway's own words.
     pub(crate) fn of(frame: &ServerFrame) -> Self {
-        Self { position: None, sampled: None, tells_of_joining: false, wire: wire_of(frame) }
+        Self { position: None, sampled: None, tells_of_joining: false, wire: wire_of(frame), trace: None }
     }
 
     /// As it goes out.

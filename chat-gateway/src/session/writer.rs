@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use shared_runtime::traces::Span;
 use tokio::io::AsyncWrite;
 
 use super::frame::Frame;
@@ -41,9 +42,18 @@ pub(super) enum Step {
 pub(super) struct Writer {
     /// What the kernel has not taken yet. While there is some, nothing more is asked for.
     unsent: Bytes,
+    /// Spans of frames in it, until the kernel has them. Nearly always empty, and then nothing is allocated.
+    writes: Vec<Span>,
 }
 
 impl Outgoing {
+    fn begin_write(&self) -> Option<Span> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared(frame) => frame.begin_write(),
+        }
+    }
+
     fn wire(&self) -> &Bytes {
         match self {
             Self::Own(wire) => wire,
@@ -55,7 +65,7 @@ impl Outgoing {
 impl Writer {
     /// Begins with these bytes.
     pub(super) fn new(unsent: Bytes) -> Self {
-        Self { unsent }
+        Self { unsent, writes: Vec::new() }
     }
 
     /// Writes all that `next` gives, as far as there is room; without room (`false`) it is asked for an end only.
@@ -68,7 +78,7 @@ impl Writer {
     ) -> Poll<Ending> {
         loop {
             match self.poll_flush(cx, stream) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.end_writes(),
                 Poll::Ready(Err(_)) => return Poll::Ready(Ending::Gone),
                 Poll::Pending => {
                     return match next(cx, false) {
@@ -81,12 +91,16 @@ impl Writer {
                 Step::Write(first) => first,
                 Step::Close(code) => return Poll::Ready(Ending::Ours(code)),
             };
+            self.writes.extend(first.begin_write());
             let (written, then) = match next(cx, true) {
                 Poll::Ready(Step::Write(second)) => self.write_many(cx, stream, [first, second], &mut next),
                 then => (self.write(cx, stream, first.wire()), then),
             };
             if written.is_err() {
                 return Poll::Ready(Ending::Gone);
+            }
+            if self.unsent.is_empty() {
+                self.end_writes();
             }
             match then {
                 Poll::Ready(Step::Close(code)) => return Poll::Ready(Ending::Ours(code)),
@@ -100,6 +114,13 @@ impl Writer {
     /// Whether the kernel has taken everything.
     pub(super) fn has_sent_all(&self) -> bool {
         self.unsent.is_empty()
+    }
+
+    /// The kernel has everything.
+    fn end_writes(&mut self) {
+        for mut span in std::mem::take(&mut self.writes) {
+            span.set("outcome", "written");
+        }
     }
 
     /// What is to be written before a goodbye.
@@ -120,6 +141,7 @@ impl Writer {
         let [first, mut last] = frames;
         batch.extend_from_slice(first.wire());
         let then = loop {
+            self.writes.extend(last.begin_write());
             batch.extend_from_slice(last.wire());
             if batch.len() >= BATCH_BYTES {
                 break Poll::Ready(Step::Write(last));

@@ -11,6 +11,7 @@ use api_server::delivery::{Delivery, DeliveryParts};
 use api_server::metrics::Metrics;
 use api_server::outbox::Outbox;
 use api_server::push::queue::PushQueue;
+use api_server::push::traces::PushTraces;
 use api_server::store::{Postgres, Store};
 use api_server::writer::Writer;
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -51,6 +52,7 @@ impl Naru {
             wake,
             config.push_fold_window,
             metrics.clone(),
+            PushTraces::default(),
             background.clone(),
         );
         let delivery = Delivery::start(DeliveryParts {

@@ -66,7 +66,7 @@ impl Worker for Sender {
             known_membership: None,
         };
         self.messages += 1;
-        match self.naru.writer.append(draft).await {
+        match self.naru.writer.append(draft, None).await {
             Ok(Appended::Stored(_)) => Ok(1),
             Ok(other) => bail!("a new message of a member was not stored: {other:?}"),
             Err(AppendError::Full | AppendError::DeliveryBehind) => {
