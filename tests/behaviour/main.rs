@@ -8,6 +8,7 @@ mod batches;
 mod channels;
 mod connect;
 mod delivery;
+mod deploy_options;
 mod devices;
 mod documents;
 mod editions;
