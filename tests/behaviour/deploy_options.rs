@@ -15,12 +15,13 @@ const SERVICES: [(&str, &str, fn() -> Command); 2] = [
 ];
 
 /// Options that the chart offers no way to set.
-const LEFT_OUT: [(&str, &str); 7] = [
+const LEFT_OUT: [(&str, &str); 8] = [
     ("DATABASE_URL", "a secret: as a file"),
     ("REDIS_URL", "a secret: as a file"),
     ("NARU_JWT_SECRET", "a secret: as a file"),
     ("NARU_JWT_PREVIOUS_SECRET", "a secret: as a file"),
     ("NARU_INTERNAL_SECRET", "a secret: as a file"),
+    ("NARU_INTERNAL_PREVIOUS_SECRET", "a secret: as a file"),
     ("NARU_TRY", "hands out tokens for any name to anybody"),
     ("NARU_WS_ECHO", "for conformance suites"),
 ];

@@ -13,6 +13,7 @@
   {{- end }}
   {{- $files = append $files (list "REDIS_URL_FILE" "redis-url" $secrets.redis) }}
   {{- $files = append $files (list "NARU_INTERNAL_SECRET_FILE" "internal-secret" $secrets.internal) }}
+  {{- $files = append $files (list "NARU_INTERNAL_PREVIOUS_SECRET_FILE" "internal-previous-secret" $secrets.internalPrevious) }}
   {{- if not .root.Values.tokens.jwksUrl }}
     {{- $files = append $files (list "NARU_JWT_SECRET_FILE" "jwt-secret" $secrets.jwt) }}
     {{- $files = append $files (list "NARU_JWT_PREVIOUS_SECRET_FILE" "jwt-previous-secret" $secrets.jwtPrevious) }}
