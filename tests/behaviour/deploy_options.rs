@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::documents::{read, root};
 
 /// The chart's part of a service, its container, and the service's command line.
-const SERVICES: [(&str, &str, fn() -> Command); 2] = [
+type Service = (&'static str, &'static str, fn() -> Command);
+
+const SERVICES: [Service; 2] = [
     ("apiServer", "api-server", api_server::config::Cli::command),
     ("gateway", "chat-gateway", chat_gateway::config::Config::command),
 ];
