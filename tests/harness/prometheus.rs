@@ -3,7 +3,6 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -16,7 +15,7 @@ use crate::wait::eventually;
 pub struct Prometheus {
     port: u16,
     client: Client,
-    _server: Mutex<GuardedChild>,
+    _server: GuardedChild,
 }
 
 impl Prometheus {
@@ -52,7 +51,7 @@ impl Prometheus {
             client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success())
         })
         .await;
-        Self { port, client, _server: Mutex::new(server) }
+        Self { port, client, _server: server }
     }
 
     /// The samples that the query finds now: labels and value of each. Panics when it is not understood.

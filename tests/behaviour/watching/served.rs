@@ -28,8 +28,8 @@ impl Served {
                 self.0.entry(name.to_owned()).or_default().kind = kind.to_owned();
             } else if let Some((name, rest)) = line.split_once('{') {
                 let labels = rest.rsplit_once('}').expect("a sample's labels end").0;
-                let base = self.base_of(name).unwrap_or_else(|| panic!("{line}: of no family")).to_owned();
-                let family = self.0.get_mut(&base).expect("it was found just now");
+                let base = self.base_of(name).unwrap_or_else(|| panic!("{line}: of no family"));
+                let family = self.0.get_mut(base).expect("it was found just now");
                 for (label, value) in labels.split("\",").filter_map(|pair| pair.split_once("=\"")) {
                     let value = value.trim_end_matches('"').to_owned();
                     family.labels.entry(label.to_owned()).or_default().insert(value);
