@@ -11,17 +11,17 @@ use shared_types::{ProblemCode, close_code};
 
 use crate::shared_cluster::{Verb, shared_cluster};
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace").to_owned()
 }
 
-pub(crate) fn read(path: &str) -> String {
+pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// Every document for people, with its path.
 fn documents() -> Vec<(PathBuf, String)> {
-    let mut paths = vec![root().join("README.md")];
+    let mut paths = vec![root().join("README.md"), root().join("deploy/chart/README.md")];
     let docs = fs::read_dir(root().join("docs")).expect("there are docs");
     paths.extend(
         docs.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md")),

@@ -56,8 +56,14 @@ pub fn text(output: &Output) -> String {
 
 #[test]
 fn help_lists_every_option_of_the_contract_with_its_default_and_no_secret() {
-    let secrets =
-        ["NARU_JWT_SECRET", "NARU_JWT_PREVIOUS_SECRET", "NARU_INTERNAL_SECRET", "REDIS_URL", "DATABASE_URL"];
+    let secrets = [
+        "NARU_JWT_SECRET",
+        "NARU_JWT_PREVIOUS_SECRET",
+        "NARU_INTERNAL_SECRET",
+        "NARU_INTERNAL_PREVIOUS_SECRET",
+        "REDIS_URL",
+        "DATABASE_URL",
+    ];
     let both = [
         ("--redis-url", "REDIS_URL", ""),
         ("--jwt-secret", "NARU_JWT_SECRET", ""),
@@ -68,6 +74,8 @@ fn help_lists_every_option_of_the_contract_with_its_default_and_no_secret() {
         ("--jwt-audience", "NARU_JWT_AUDIENCE", ""),
         ("--internal-secret", "NARU_INTERNAL_SECRET", ""),
         ("--internal-secret-file", "NARU_INTERNAL_SECRET_FILE", ""),
+        ("--internal-previous-secret", "NARU_INTERNAL_PREVIOUS_SECRET", ""),
+        ("--internal-previous-secret-file", "NARU_INTERNAL_PREVIOUS_SECRET_FILE", ""),
         ("--allowed-origins", "NARU_ALLOWED_ORIGINS", ""),
         ("--shutdown-grace", "NARU_SHUTDOWN_GRACE", "30s"),
     ];
@@ -143,6 +151,7 @@ async fn what_is_unknown_or_wrong_or_contradicts_itself_is_named() {
         (&["--jwt-secret=short"], "NARU_JWT_SECRET"),
         (&["--jwt-previous-secret=short"], "NARU_JWT_PREVIOUS_SECRET"),
         (&["--internal-secret=1234567890123456789012345678901"], "NARU_INTERNAL_SECRET"),
+        (&["--internal-previous-secret=short"], "NARU_INTERNAL_PREVIOUS_SECRET"),
         (&["--jwt-secret=", "--jwt-secret-file=/nowhere"], "NARU_JWT_SECRET_FILE"),
         (&["--jwt-secret=", "--jwt-secret-file", file], "NARU_JWT_SECRET_FILE"),
         (&["--jwt-secret=", "--jwt-jwks-url=ftp://127.0.0.1"], "NARU_JWT_JWKS_URL"),

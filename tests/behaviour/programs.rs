@@ -94,6 +94,20 @@ async fn migrate_may_run_twice_and_from_two_processes_at_once() {
 }
 
 #[tokio::test]
+async fn a_server_starts_on_a_database_that_a_later_release_has_migrated() {
+    let database_url = Postgres::shared().await.fresh_database().await;
+    let mut database = PgConnection::connect(&database_url).await.unwrap();
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'of a later release', true, '', 1)";
+    sqlx::query(later).execute(&mut database).await.unwrap();
+    let (environment, _files) = secrets_in_files(&database_url).await;
+    let (_process, port) = start("api-server", &environment, &[]).await;
+    let api = Api::at(format!("http://127.0.0.1:{port}"), client());
+    let id = api.create_group("alice", &["bob"], "g").await;
+    api.send("alice", &id, "hello").await;
+}
+
+#[tokio::test]
 async fn with_no_migrate_a_start_leaves_the_database_as_it_is() {
     let database_url = Postgres::shared().await.empty_database().await;
     let (mut environment, _files) = secrets_in_files(&database_url).await;

@@ -12,6 +12,7 @@ pub mod ports;
 pub mod postgres;
 pub mod postgres_programs;
 pub mod process;
+pub mod prometheus;
 pub mod raw_socket;
 pub mod redis;
 pub mod redis_cluster;

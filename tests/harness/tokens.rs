@@ -16,6 +16,9 @@ pub const PREVIOUS_JWT_SECRET: &str = "test-only-previous-secret-0123456789";
 /// What api-servers and gateways of a test tell each other.
 pub const INTERNAL_SECRET: &str = "test-only-internal-secret-0123456789ab";
 
+/// The one that takes its place in a rotation.
+pub const NEXT_INTERNAL_SECRET: &str = "test-only-next-internal-secret-0123456";
+
 /// A user's token, good for an hour.
 pub fn token_for(user: &str) -> String {
     Token::of(user).sign()

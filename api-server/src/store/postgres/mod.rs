@@ -29,8 +29,6 @@ const STATEMENT_LIMIT: &str = "5s";
 /// A lock is held for one short transaction; waiting longer means that its holder hangs.
 const LOCK_LIMIT: &str = "3s";
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/postgres");
-
 /// A handle to the database; clones share the pool, and are one owner of what they leave in the outbox.
 #[derive(Clone)]
 pub struct Postgres {
@@ -71,11 +69,14 @@ impl Store for Postgres {
 }
 
 /// Applies the migrations that are missing. Safe with several callers: the database's own lock makes them wait
-/// for each other.
+/// for each other. What a later release has applied is left alone: while it is rolled out, or after it was rolled back,
+/// a server of this one has to start.
 pub async fn migrate(database_url: &str) -> Result<(), StoreError> {
     // Migrations may run long, so the limits of ordinary statements do not apply.
     let mut connection = parse(database_url)?.connect().await?;
-    MIGRATIONS.run(&mut connection).await?;
+    let mut migrations = sqlx::migrate!("../migrations/postgres");
+    migrations.set_ignore_missing(true);
+    migrations.run(&mut connection).await?;
     Ok(connection.close().await?)
 }
 
