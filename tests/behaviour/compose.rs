@@ -52,6 +52,10 @@ fn served(compose: &Value) -> Vec<String> {
         let owner = owner.unwrap_or(name);
         let aliases = &services(compose)[owner]["networks"]["default"]["aliases"];
         let Some(program @ ("api-server" | "chat-gateway")) = program(service) else { continue };
+        // A subcommand serves nothing.
+        if !service["command"].is_null() {
+            continue;
+        }
         for variable in ["NARU_LISTEN", "NARU_INTERNAL_LISTEN"] {
             let port = port(program, variable);
             served.extend([owner].into_iter().chain(strings(aliases)).map(|name| format!("{name}:{port}")));
