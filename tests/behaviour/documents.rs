@@ -43,8 +43,11 @@ pub(crate) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with("```")).flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
-fn help(program: &str) -> String {
-    let output = ServiceProcess::run(program, &["--help"], &[]);
+/// Of a program, or of a subcommand: `api-server migrate`.
+pub fn help(command: &str) -> String {
+    let mut words = command.split(' ');
+    let program = words.next().unwrap();
+    let output = ServiceProcess::run(program, &words.chain(["--help"]).collect::<Vec<_>>(), &[]);
     // As one line: where it is wrapped depends on the width of the terminal.
     String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }

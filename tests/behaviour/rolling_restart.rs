@@ -1,96 +1,69 @@
-//! All gateways are replaced one after the other while people send: nobody notices, and no phone rings.
+//! Servers are replaced one after the other while people send: nobody notices, and no phone rings.
 
-use std::time::Duration;
+mod pods;
 
 use harness::api_client::Api;
 use harness::cluster::Cluster;
+use harness::kube_service::KubeService;
 use harness::wait::eventually;
-use harness::websocket::{Dial, WebSocketClient};
-use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::task::JoinHandle;
 
-use crate::whole_cluster::{at_rest, seq};
+use self::pods::{Deployment, Values};
+use crate::steady_clients::{Listener, keep_sending};
+use crate::whole_cluster::at_rest;
 
 const MEMBERS: usize = 20;
-/// Nobody sends any more while the last ones are looked for.
-const QUIET: Duration = Duration::from_secs(60);
 
-/// A client as the contract wants it: it goes to the gateway that it is given, resumes, and obeys `draining`.
-struct Client {
-    api: Api,
-    user: String,
+/// A group of alice's with all of them, each with a phone that rings when it is pushed to.
+struct Crew {
     channel: String,
-    cursor: i64,
-    sessions: usize,
+    users: Vec<String>,
 }
 
-impl Client {
-    /// Until it has everything up to the `seq` that is said one day.
-    async fn run(mut self, mut until: watch::Receiver<Option<i64>>) -> Self {
-        loop {
-            let mut socket = self.connect().await;
-            let mut leave_at = None;
-            loop {
-                if *until.borrow() == Some(self.cursor) {
-                    return self;
-                }
-                let leaving = async {
-                    match leave_at {
-                        Some(at) => sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                };
-                let message = tokio::select! {
-                    message = socket.next_message_within(QUIET) => message,
-                    () = leaving => {
-                        socket.close().await;
-                        break;
-                    }
-                    _ = until.changed() => continue,
-                };
-                match message {
-                    Message::Text(text) => {
-                        leave_at = self.hear(&serde_json::from_str(&text).unwrap()).or(leave_at);
-                    }
-                    // A little too late; the end of the window is the end.
-                    Message::Close(Some(close)) if u16::from(close.code) == 1012 => break,
-                    other => panic!("{other:?}"),
-                }
-            }
+impl Crew {
+    async fn of(api: &Api) -> Self {
+        let users: Vec<String> = (0..MEMBERS).map(|n| format!("user-{n}")).collect();
+        let members: Vec<&str> = users.iter().map(String::as_str).collect();
+        let channel = api.create_group("alice", &members, "Crew").await;
+        for user in &users {
+            api.register_device(user, "phone", &format!("phone-of-{user}")).await;
         }
+        Self { channel, users }
     }
 
-    /// Says when to leave, if it was told.
-    fn hear(&mut self, frame: &Value) -> Option<Instant> {
-        assert_ne!(frame["type"], "error", "{frame}");
-        if frame["type"] == "draining" {
-            return Some(Instant::now() + Duration::from_millis(frame["reconnectInMs"].as_u64().unwrap()));
-        }
-        if frame.get("senderId").is_some() {
-            self.cursor += 1;
-            assert_eq!(seq(frame), self.cursor, "{} in session {}", self.user, self.sessions);
-        }
-        None
+    fn listen(&self, api: &Api, until: &watch::Receiver<Option<i64>>) -> Vec<JoinHandle<Listener>> {
+        let listener = |user: &String| Listener::new(api.clone(), user, &self.channel);
+        self.users.iter().map(|user| tokio::spawn(listener(user).run(until.clone()))).collect()
     }
+}
 
-    async fn connect(&mut self) -> WebSocketClient {
-        loop {
-            let gateway = self.api.post("/connect", &self.user, json!({})).await;
-            // Its lease may not yet say that it drains; then it says so itself.
-            if gateway.status == 200 {
-                let dial = Dial::to(gateway.body["url"].as_str().unwrap());
-                let ticket = gateway.body["ticket"].as_str().unwrap();
-                if let Ok(mut socket) = dial.ticket(ticket).try_connect().await {
-                    self.sessions += 1;
-                    let resume = json!({"type": "resume", "cursors": {&self.channel: self.cursor}});
-                    socket.send_json(&resume).await;
-                    return socket;
-                }
-            }
-            sleep(Duration::from_millis(50)).await;
+async fn until_everyone_is_here(cluster: &Cluster, gateways: &[u16]) {
+    eventually("everyone is here", async || {
+        let mut sessions = 0.0;
+        for port in gateways {
+            sessions += cluster.metric(&format!("http://127.0.0.1:{port}"), "naru_gateway_sessions").await;
         }
+        sessions == MEMBERS as f64
+    })
+    .await;
+}
+
+/// Each has all of them and has moved, and there was no push.
+async fn assert_all_is_well(
+    cluster: &Cluster,
+    last: i64,
+    say_end: watch::Sender<Option<i64>>,
+    listeners: Vec<JoinHandle<Listener>>,
+) {
+    // Everyone stays: who was between two gateways is looked for a few seconds later.
+    at_rest(&cluster.database().await).await;
+    assert_eq!(cluster.fcm.seen().attempts.len(), 0);
+    say_end.send(Some(last)).unwrap();
+    for listener in listeners {
+        let listener = listener.await.unwrap();
+        assert_eq!(listener.cursor, last);
+        assert!(listener.sessions >= 2, "{} has never moved", listener.user);
     }
 }
 
@@ -100,45 +73,17 @@ async fn a_rolling_restart_under_load_loses_nothing_repeats_nothing_and_pushes_t
     // At once, so that nothing but the registry keeps a push from who is between two gateways.
     let builder = builder.api_flag("--push-fold-window=0s");
     let cluster = builder.gateway_flag("--shutdown-grace=10s").start().await;
-    let users: Vec<String> = (0..MEMBERS).map(|n| format!("user-{n}")).collect();
-    let members: Vec<&str> = users.iter().map(String::as_str).collect();
-    let channel = cluster.api(0).create_group("alice", &members, "Crew").await;
-    for user in &users {
-        cluster.api(1).register_device(user, "phone", &format!("phone-of-{user}")).await;
-    }
+    let crew = Crew::of(&cluster.api(0)).await;
     let mut gateways = vec![cluster.spawn_gateway().await, cluster.spawn_gateway().await];
 
     let (say_end, end) = watch::channel(None);
-    let clients: Vec<_> = users
-        .iter()
-        .map(|user| {
-            let (api, user, channel) = (cluster.api(0), user.clone(), channel.clone());
-            let client = Client { api, user, channel, cursor: 0, sessions: 0 };
-            tokio::spawn(client.run(end.clone()))
-        })
-        .collect();
-    eventually("everyone is here", async || {
-        let mut sessions = 0.0;
-        for gateway in &gateways {
-            let url = format!("http://127.0.0.1:{}", gateway.internal_port);
-            sessions += cluster.metric(&url, "naru_gateway_sessions").await;
-        }
-        sessions == MEMBERS as f64
-    })
-    .await;
+    let listeners = crew.listen(&cluster.api(0), &end);
+    until_everyone_is_here(&cluster, &[gateways[0].internal_port, gateways[1].internal_port]).await;
 
     let (say_enough, enough) = watch::channel(false);
     let sending = {
-        let (apis, channel) = ([cluster.api(0), cluster.api(1)], channel.clone());
-        tokio::spawn(async move {
-            let mut last = 0;
-            while !*enough.borrow() {
-                let sent = apis[last as usize % 2].send("alice", &channel, &format!("{last}")).await;
-                last = seq(&sent);
-                sleep(Duration::from_millis(5)).await;
-            }
-            last
-        })
+        let (apis, channel) = (vec![cluster.api(0), cluster.api(1)], crew.channel.clone());
+        tokio::spawn(async move { keep_sending(apis, "alice", &channel, enough).await })
     };
     for _ in 0..2 {
         let old = gateways.remove(0);
@@ -147,14 +92,57 @@ async fn a_rolling_restart_under_load_loses_nothing_repeats_nothing_and_pushes_t
         assert!(old.process.wait_exit().await.success());
     }
     say_enough.send(true).unwrap();
-    let last = sending.await.unwrap();
-    // Everyone stays: who was between two gateways is looked for a few seconds later.
-    at_rest(&cluster.database().await).await;
-    assert_eq!(cluster.fcm.seen().attempts.len(), 0);
-    say_end.send(Some(last)).unwrap();
-    for client in clients {
-        let client = client.await.unwrap();
-        assert_eq!(client.cursor, last);
-        assert!(client.sessions >= 2, "{} has never moved", client.user);
-    }
+    let sent = sending.await.unwrap();
+    assert_eq!((sent.repeats, sent.messages), (0, sent.last_seq));
+    assert_all_is_well(&cluster, sent.last_seq, say_end, listeners).await;
+}
+
+/// Takes its minute: these are the chart's own seconds.
+#[tokio::test]
+async fn a_roll_out_of_the_charts_pods_under_load_loses_nothing_repeats_nothing_and_pushes_to_nobody() {
+    let (apis, apis_internal) = (KubeService::start().await, KubeService::start().await);
+    let gateways = KubeService::start().await;
+    let values = Values::of_the_chart();
+    let window = values.gateway.drain_window.as_ref().unwrap();
+    let cluster = Cluster::builder().apis(0).gateways(0);
+    let cluster = cluster
+        .api_flag(format!("--shutdown-grace={}", values.api_server.shutdown_grace))
+        .api_flag("--push-fold-window=0s")
+        .gateway_flag(format!("--shutdown-grace={}", values.gateway.shutdown_grace))
+        .gateway_flag(format!("--drain-window={window}"))
+        .gateway_flag(format!("--api-url=http://127.0.0.1:{}", apis_internal.port()))
+        .gateway_flag(format!("--public-url=ws://127.0.0.1:{}/ws", gateways.port()));
+    let cluster = cluster.start().await;
+    let (timings, pods) = (values.api_server, Vec::new());
+    let mut api_servers = Deployment { timings, public: &apis, internal: Some(&apis_internal), pods };
+    let (timings, pods) = (values.gateway, Vec::new());
+    let mut chat_gateways = Deployment { timings, public: &gateways, internal: None, pods };
+    api_servers.scale(&cluster, 2).await;
+    chat_gateways.scale(&cluster, 2).await;
+
+    let url = format!("http://127.0.0.1:{}", apis.port());
+    let api = Api::at(url.clone(), cluster.client().clone());
+    let crew = Crew::of(&api).await;
+    let (say_end, end) = watch::channel(None);
+    let listeners = crew.listen(&api, &end);
+    let ports: Vec<u16> = chat_gateways.pods.iter().map(|pod| pod.internal_port).collect();
+    until_everyone_is_here(&cluster, &ports).await;
+
+    let (say_enough, enough) = watch::channel(false);
+    // A connection that is kept stays with its pod until that ends; one for each send goes to all that are ready.
+    let fresh = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().unwrap();
+    let keep = |api: Api, user: &'static str| {
+        let (channel, enough) = (crew.channel.clone(), enough.clone());
+        tokio::spawn(async move { keep_sending(vec![api], user, &channel, enough).await })
+    };
+    let (kept, fresh) = (keep(api.clone(), "alice"), keep(Api::at(url, fresh), "user-0"));
+    tokio::join!(api_servers.roll_out(&cluster), chat_gateways.roll_out(&cluster));
+    say_enough.send(true).unwrap();
+
+    let (kept, fresh) = (kept.await.unwrap(), fresh.await.unwrap());
+    assert_eq!(fresh.repeats, 0, "a pod was told to stop before everybody had forgotten it");
+    // None was stored twice.
+    let last = kept.last_seq.max(fresh.last_seq);
+    assert_eq!(last, kept.messages + fresh.messages);
+    assert_all_is_well(&cluster, last, say_end, listeners).await;
 }

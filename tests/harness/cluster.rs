@@ -52,6 +52,7 @@ pub struct GatewayProcess {
 pub struct ApiProcess {
     pub process: ServiceProcess,
     pub api: Api,
+    pub public_port: u16,
     pub internal_port: u16,
 }
 
@@ -172,7 +173,7 @@ impl Cluster {
         builder::add_addresses(&mut flags, public_port, internal_port);
         let process = spawn("api-server", &flags, internal_port).await;
         let api = Api::at(format!("http://127.0.0.1:{public_port}"), self.client.clone());
-        ApiProcess { process, api, internal_port }
+        ApiProcess { process, api, public_port, internal_port }
     }
 
     /// Waits until all services are ready: the database answers, and Redis.

@@ -8,6 +8,8 @@ pub mod edition;
 pub mod fake_fcm;
 pub mod jwks;
 pub mod keys;
+pub mod kube_service;
+pub mod nginx;
 pub mod ports;
 pub mod postgres;
 pub mod postgres_programs;

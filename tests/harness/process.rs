@@ -8,10 +8,14 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::child::GuardedChild;
 use crate::wait::{eventually, eventually_some};
 
 const KEPT_LINES: usize = 2_000;
+/// How often it is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// One program of this workspace, running. It is killed when dropped, and when the test process ends in any way.
 pub struct ServiceProcess {
@@ -78,6 +82,17 @@ impl ServiceProcess {
     /// How the process ends, within the usual limit.
     pub async fn wait_exit(&self) -> ExitStatus {
         eventually_some(&format!("{} ends", self.name), async || self.child().exit_status()).await
+    }
+
+    /// How the process ends, for what takes its time by design; `None`: not by then.
+    pub async fn wait_exit_by(&self, deadline: Instant) -> Option<ExitStatus> {
+        loop {
+            match self.child().exit_status() {
+                None if Instant::now() < deadline => {}
+                status => return status,
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Waits for a line of output that contains `text`, and returns it.

@@ -198,7 +198,10 @@ pub(super) fn add_addresses(flags: &mut Flags, public_port: u16, internal_port: 
 pub(super) fn add_gateway_addresses(flags: &mut Flags, public_port: u16, internal_port: u16) {
     add_addresses(flags, public_port, internal_port);
     flags.set(format!("--advertise-url=http://127.0.0.1:{internal_port}"));
-    flags.set(format!("--public-url=ws://127.0.0.1:{public_port}/ws"));
+    // Unless clients are to come through something else.
+    if !flags.has("--public-url") {
+        flags.set(format!("--public-url=ws://127.0.0.1:{public_port}/ws"));
+    }
 }
 
 // The same code as in production, and as in `standalone`.

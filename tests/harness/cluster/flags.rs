@@ -18,6 +18,10 @@ impl Flags {
         }
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|flag| name_of(flag) == name)
+    }
+
     pub(super) fn remove(&mut self, name: &str) {
         self.0.retain(|flag| name_of(flag) != name);
     }
