@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +17,7 @@ use tracing::error;
 use crate::delivery::{Delivery, Written};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::queue_wait::QueueWait;
 use crate::store::{Appender, Committed, Draft, OutboxId, Store, StoreError, Verdict};
 
 /// Most messages of one statement. Larger batches gained nothing when measured and make everyone wait longer.
@@ -48,14 +51,46 @@ pub enum AppendError {
 
 /// One queue per shard; a channel always goes to the same shard, so its rows never contend inside this process.
 pub struct Writer {
-    shards: Vec<mpsc::Sender<Pending>>,
+    shards: Vec<Queue>,
     delivery: Delivery,
     metrics: Metrics,
     stopping: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What waits for one shard.
+struct Queue {
+    sender: mpsc::Sender<Pending>,
+    wait: Arc<QueueWait>,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.sender.capacity() == self.sender.max_capacity()
+    }
+
+    /// Whether there is room, and what is taken now will not wait for too long.
+    fn has_room(&self) -> bool {
+        self.sender.capacity() > 0 && !self.wait.is_behind(self.is_empty())
+    }
+
+    fn put(&self, pending: Pending) -> Result<(), AppendError> {
+        if self.wait.is_behind(self.is_empty()) {
+            return Err(AppendError::Full);
+        }
+        self.wait.puts(1, self.is_empty());
+        self.sender.try_send(pending).map_err(|refused| {
+            self.wait.puts_not(1);
+            match refused {
+                TrySendError::Full(_) => AppendError::Full,
+                TrySendError::Closed(_) => AppendError::Stopping,
+            }
+        })
+    }
+}
+
 struct Pending {
+    since: Instant,
     draft: Draft,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
 }
@@ -76,17 +111,24 @@ impl Writer {
         let shards = (0..shards)
             .map(|_| {
                 let (sender, queue) = mpsc::channel(each);
+                let wait = Arc::new(QueueWait::new(Instant::now()));
                 let shard = Shard {
                     appender: store.appender(),
                     outbox: outbox.clone(),
                     delivery: delivery.clone(),
                     metrics: metrics.clone(),
+                    wait: wait.clone(),
                 };
                 tasks.spawn(shard.run(queue, stopping.clone()));
-                sender
+                Queue { sender, wait }
             })
             .collect();
         Self { shards, delivery, metrics, stopping, tasks: Mutex::new(tasks) }
+    }
+
+    /// Whether a message may be taken; which channel's matters only to [`Writer::append`].
+    pub fn has_room(&self) -> bool {
+        self.delivery.has_room() && self.shards.iter().any(Queue::has_room)
     }
 
     /// Stores one message. When this answers `Stored`, the entry is committed and its delivery has begun.
@@ -98,10 +140,7 @@ impl Writer {
         draft.known_membership = self.delivery.known_membership(draft.channel_id, &draft.sender_id);
         let (reply, verdict) = oneshot::channel();
         let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
-        shard.try_send(Pending { draft, reply }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => AppendError::Full,
-            mpsc::error::TrySendError::Closed(_) => AppendError::Stopping,
-        })?;
+        shard.put(Pending { since: Instant::now(), draft, reply })?;
         self.metrics.waiting_sends.inc();
         let verdict = verdict.await;
         self.metrics.waiting_sends.dec();
@@ -130,6 +169,7 @@ struct Shard {
     outbox: Outbox,
     delivery: Delivery,
     metrics: Metrics,
+    wait: Arc<QueueWait>,
 }
 
 impl Shard {
@@ -145,7 +185,11 @@ impl Shard {
                     if taken == 0 {
                         return;
                     }
+                    let began = Instant::now();
+                    let last_put = batch.last().map_or(began, |pending| pending.since);
+                    self.wait.took(last_put, taken == MAX_BATCH && !queue.is_empty());
                     self.commit(std::mem::take(&mut batch)).await;
+                    self.wait.did(taken, began.elapsed());
                     batch.reserve(MAX_BATCH);
                 }
             }
@@ -249,7 +293,7 @@ fn answer(
     outcomes: Vec<Option<Outcome>>,
 ) -> Vec<Written> {
     // A sender that has gone away does not read its answer; its message is stored all the same.
-    for (leader, Pending { draft, reply }) in followers {
+    for (leader, Pending { draft, reply, .. }) in followers {
         let verdict = match (outcomes.get(leader).cloned().flatten(), leaders.get(leader)) {
             (Some((Verdict::Stored { seq, created_at, .. }, _)), Some(first)) => {
                 Some(Verdict::Earlier(first.draft.clone().into_entry(seq, created_at)))
@@ -259,7 +303,7 @@ fn answer(
         let _gone = reply.send(judged(&draft, verdict));
     }
     let mut written = Vec::with_capacity(leaders.len());
-    for (Pending { draft, reply }, outcome) in leaders.into_iter().zip(outcomes) {
+    for (Pending { draft, reply, .. }, outcome) in leaders.into_iter().zip(outcomes) {
         if let Some((Verdict::Stored { seq, created_at, membership_version }, outbox)) = outcome {
             let entry = draft.into_entry(seq, created_at);
             let stored = Written::new(Committed { entry, membership_version, outbox });
