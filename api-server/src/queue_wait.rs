@@ -19,6 +19,8 @@ pub(crate) struct QueueWait {
     ahead: AtomicU64,
     /// Bits of an `f64`: seconds that a unit of work took in the reader's full turns; 0: it has had none.
     pace: AtomicU64,
+    /// Work of the last full turn.
+    full_turn: AtomicU64,
     /// In ms after `started`: what waits has been put in since then.
     waits_since: AtomicU64,
     /// The reader's last turn was full: more came in than it could take.
@@ -36,6 +38,7 @@ impl QueueWait {
             started,
             ahead: none(),
             pace: none(),
+            full_turn: none(),
             waits_since: none(),
             has_left_some: no(),
             is_failing: no(),
@@ -81,6 +84,7 @@ impl QueueWait {
             before => before + (newest - before) * NEWEST_SHARE,
         };
         self.pace.store(pace.to_bits(), Ordering::Relaxed);
+        self.full_turn.store(work as u64, Ordering::Relaxed);
     }
 
     /// Whom the reader depends on does not answer; until it does, the queue says nothing about who is too slow.
@@ -103,16 +107,19 @@ impl QueueWait {
 
     /// Whether what is put in now would wait for too long, because more comes in than is taken out: something waits
     /// that the reader's last turn had no room for, or that has come behind such. Whatever fits the next turn is not
-    /// behind, however long the one before takes: taking less would bring it no sooner.
+    /// behind, however long the one before takes: taking less would bring it no sooner. Of slow turns half a one may
+    /// wait beside what is in hand, so that the next is worth its while.
     ///
     /// How old the oldest is would tell it too late: at twice the pace it is half as old as what comes in now will
     /// be, and it is old for as long again when nothing comes in any more.
     pub(crate) fn is_behind(&self, is_empty: bool) -> bool {
-        let wait = self.ahead.load(Ordering::Relaxed) as f64 * self.pace();
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let takes_too_long = ahead as f64 * self.pace() > LONGEST_WAIT.as_secs_f64()
+            && ahead > self.full_turn.load(Ordering::Relaxed) * 3 / 2;
         !is_empty
             && !self.is_failing()
             && self.has_left_some.load(Ordering::Relaxed)
-            && (wait > LONGEST_WAIT.as_secs_f64() || self.age() > OLDEST)
+            && (takes_too_long || self.age() > OLDEST)
     }
 
     /// How long ago what waits, or what was taken last, was put in, at most.
@@ -165,6 +172,15 @@ mod tests {
         let wait = after_a_full_turn(LONGEST_WAIT, 5);
         wait.took(Instant::now(), false);
         assert!(!wait.is_behind(false));
+    }
+
+    #[test]
+    fn of_turns_that_are_slow_themselves_half_a_one_may_wait() {
+        let wait = after_a_full_turn(LONGEST_WAIT * 2, 1);
+        wait.puts(TURN / 2, false);
+        assert!(!wait.is_behind(false));
+        wait.puts(1, false);
+        assert!(wait.is_behind(false));
     }
 
     #[test]
