@@ -24,6 +24,29 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy)]
 pub struct BodyLimit(pub usize);
 
+/// A body that has been read, and not yet parsed.
+pub struct Body(web::Bytes);
+
+impl FromRequest for Body {
+    type Error = Rejection;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let limit = request.app_data::<BodyLimit>().map_or(MAX_BODY_BYTES, |limit| limit.0);
+        let mut payload = payload.take();
+        Box::pin(async move {
+            timeout(READ_LIMIT, read(&mut payload, limit)).await.map_err(|_| incomplete())?.map(Self)
+        })
+    }
+}
+
+impl Body {
+    /// As JSON.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        parse(&self.0)
+    }
+}
+
 /// A JSON body. Its media type is not asked for: with a bearer token required, nothing can be forged by a form.
 pub struct JsonBody<T>(pub T);
 
@@ -32,12 +55,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Rejection>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<BodyLimit>().map_or(MAX_BODY_BYTES, |limit| limit.0);
-        let mut payload = payload.take();
-        Box::pin(async move {
-            let body = timeout(READ_LIMIT, read(&mut payload, limit)).await.map_err(|_| incomplete())??;
-            parse(&body).map(Self)
-        })
+        let body = Body::from_request(request, payload);
+        Box::pin(async move { body.await?.parse().map(Self) })
     }
 }
 

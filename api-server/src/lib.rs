@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod outbox;
 pub mod page;
 pub mod push;
+mod queue_wait;
 mod retry;
 mod route_series;
 pub mod routes;

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::collections::hash_map;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use shared_runtime::traces::{Span, SpanKind, Trace};
 use shared_types::{ChannelId, ClientMessageId, Entry, EntryBody};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,7 @@ use tracing::error;
 use crate::delivery::{Delivery, Written};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
+use crate::queue_wait::QueueWait;
 use crate::store::{Appender, Committed, Draft, OutboxId, Store, StoreError, Verdict};
 
 /// Most messages of one statement. Larger batches gained nothing when measured and make everyone wait longer.
@@ -49,16 +52,47 @@ pub enum AppendError {
 
 /// One queue per shard; a channel always goes to the same shard, so its rows never contend inside this process.
 pub struct Writer {
-    shards: Vec<mpsc::Sender<Pending>>,
+    shards: Vec<Queue>,
     delivery: Delivery,
     metrics: Metrics,
     stopping: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
 }
 
+/// What waits for one shard.
+struct Queue {
+    sender: mpsc::Sender<Pending>,
+    wait: Arc<QueueWait>,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.sender.capacity() == self.sender.max_capacity()
+    }
+
+    /// Whether there is room, and what is taken now will not wait for too long.
+    fn has_room(&self) -> bool {
+        self.sender.capacity() > 0 && !self.wait.is_behind(self.is_empty())
+    }
+
+    fn put(&self, pending: Pending) -> Result<(), AppendError> {
+        if self.wait.is_behind(self.is_empty()) {
+            return Err(AppendError::Full);
+        }
+        self.wait.puts(1, self.is_empty());
+        self.sender.try_send(pending).map_err(|refused| {
+            self.wait.puts_not(1);
+            match refused {
+                TrySendError::Full(_) => AppendError::Full,
+                TrySendError::Closed(_) => AppendError::Stopping,
+            }
+        })
+    }
+}
+
 struct Pending {
-    draft: Draft,
     since: Instant,
+    draft: Draft,
     reply: oneshot::Sender<Result<Appended, AppendError>>,
     /// Of a traced send: from its waiting to its verdict.
     span: Option<Span>,
@@ -80,17 +114,24 @@ impl Writer {
         let shards = (0..shards)
             .map(|_| {
                 let (sender, queue) = mpsc::channel(each);
+                let wait = Arc::new(QueueWait::new(Instant::now()));
                 let shard = Shard {
                     appender: store.appender(),
                     outbox: outbox.clone(),
                     delivery: delivery.clone(),
                     metrics: metrics.clone(),
+                    wait: wait.clone(),
                 };
                 tasks.spawn(shard.run(queue, stopping.clone()));
-                sender
+                Queue { sender, wait }
             })
             .collect();
         Self { shards, delivery, metrics, stopping, tasks: Mutex::new(tasks) }
+    }
+
+    /// Whether a message may be taken; which channel's matters only to [`Writer::append`].
+    pub fn has_room(&self) -> bool {
+        self.delivery.has_room() && self.shards.iter().any(Queue::has_room)
     }
 
     /// Stores one message. When this answers `Stored`, the entry is committed and its delivery has begun.
@@ -102,11 +143,8 @@ impl Writer {
         draft.known_membership = self.delivery.known_membership(draft.channel_id, &draft.sender_id);
         let (reply, verdict) = oneshot::channel();
         let shard = &self.shards[shard_of(draft.channel_id, self.shards.len())];
-        let (since, span) = (Instant::now(), trace.and_then(|trace| begin_span(trace, &draft)));
-        shard.try_send(Pending { draft, since, reply, span }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => AppendError::Full,
-            mpsc::error::TrySendError::Closed(_) => AppendError::Stopping,
-        })?;
+        let span = trace.and_then(|trace| begin_span(trace, &draft));
+        shard.put(Pending { since: Instant::now(), draft, reply, span })?;
         self.metrics.waiting_sends.inc();
         let verdict = verdict.await;
         self.metrics.waiting_sends.dec();
@@ -135,6 +173,7 @@ struct Shard {
     outbox: Outbox,
     delivery: Delivery,
     metrics: Metrics,
+    wait: Arc<QueueWait>,
 }
 
 impl Shard {
@@ -150,7 +189,11 @@ impl Shard {
                     if taken == 0 {
                         return;
                     }
+                    let began = Instant::now();
+                    let last_put = batch.last().map_or(began, |pending| pending.since);
+                    self.wait.took(last_put, taken == MAX_BATCH && !queue.is_empty());
                     self.commit(std::mem::take(&mut batch)).await;
+                    self.wait.did(taken, began.elapsed());
                     batch.reserve(MAX_BATCH);
                 }
             }

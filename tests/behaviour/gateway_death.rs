@@ -120,9 +120,13 @@ async fn sends_are_refused_while_delivery_is_behind_and_taken_when_it_has_caught
     eventually("three are on their way", async || undelivered().await == 3.0).await;
 
     expect_overloaded(api.try_send("alice", &channel, "refused").await);
+    // Whatever is wrong with it: what is refused is not looked at.
+    let wrong = json!({"channelId": channel, "content": ""});
+    expect_overloaded(api.post("/send/message", "alice", wrong.clone()).await);
 
     cluster.gateway_proxy(0).restore().await;
     eventually("all have arrived", async || undelivered().await == 0.0).await;
+    api.post("/send/message", "alice", wrong).await.expect_problem(422, "invalid_request");
     api.send("alice", &channel, "3").await;
     for n in 0..4 {
         assert_eq!(bob.next_entry().await["content"], n.to_string());

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, LanesLoad};
 use super::outgoing::Outgoing;
-use super::queue_age::QueueAge;
 use crate::metrics::Metrics;
+use crate::queue_wait::QueueWait;
 
 /// How long an answer is good for: every send asks, and lanes are many.
-const GOOD_FOR: Duration = Duration::from_millis(10);
+const GOOD_FOR: Duration = Duration::from_millis(2);
 
 /// Entries that were handed over together, and when.
 pub(super) struct Handover {
@@ -27,7 +27,7 @@ pub(super) struct Handover {
 /// too much. With a single gateway in use it is the measure, however slow: nobody could be delivered to sooner. A gateway
 /// that fails does not count, nor does Redis when it is gone: refusing sends would not help them.
 pub(super) struct Congestion {
-    dispatcher: Arc<QueueAge>,
+    dispatcher: Arc<QueueWait>,
     queue: mpsc::Sender<Handover>,
     lanes: Lanes,
     metrics: Metrics,
@@ -39,7 +39,7 @@ pub(super) struct Congestion {
 
 impl Congestion {
     pub(super) fn new(
-        dispatcher: Arc<QueueAge>,
+        dispatcher: Arc<QueueWait>,
         queue: mpsc::Sender<Handover>,
         lanes: Lanes,
         metrics: Metrics,
@@ -48,7 +48,7 @@ impl Congestion {
         Self { dispatcher, queue, lanes, metrics, started, judged_at, is_congested: AtomicBool::new(false) }
     }
 
-    /// Never older than 10 ms.
+    /// Never older than 2 ms.
     pub(super) fn is_congested(&self) -> bool {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let judged_at = self.judged_at.load(Ordering::Relaxed);
@@ -62,9 +62,9 @@ impl Congestion {
     }
 
     fn judge(&self) {
-        let (behind, in_use) = self.lanes.behind_and_in_use();
+        let LanesLoad { behind, in_use, is_full } = self.lanes.load();
         let is_dispatcher_behind = self.dispatcher.is_behind(is_empty(&self.queue));
-        let is_congested = is_dispatcher_behind || behind * 2 > in_use;
+        let is_congested = is_full || is_dispatcher_behind || behind * 2 > in_use;
         self.is_congested.store(is_congested, Ordering::Relaxed);
         self.metrics.lanes_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
         self.metrics.delivery_congested.set(i64::from(is_congested));

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -11,10 +12,10 @@ use super::fanout::{Hasher, Locations, plan};
 use super::lanes::Lanes;
 use super::outgoing::Outgoing;
 use super::participants::ParticipantCache;
-use super::queue_age::QueueAge;
 use super::registry::Registry;
 use super::second_look::{Missing, Next};
 use crate::push::queue::PushQueue;
+use crate::queue_wait::QueueWait;
 use crate::retry::until_done;
 use crate::store::{Participant, Participants};
 use shared_types::UserId;
@@ -28,7 +29,7 @@ pub(super) struct Dispatcher {
     pub(super) lanes: Lanes,
     pub(super) missing: mpsc::Sender<Missing>,
     pub(super) pushes: PushQueue,
-    pub(super) age: Arc<QueueAge>,
+    pub(super) wait: Arc<QueueWait>,
     pub(super) stopping: CancellationToken,
 }
 
@@ -42,12 +43,15 @@ impl Dispatcher {
                 taken = incoming.recv_many(&mut batches, MAX_BATCHES) => taken,
             };
             let Some(last) = batches.last() else { return };
-            self.age.took(last.since, taken == MAX_BATCHES && !incoming.is_empty());
+            self.wait.took(last.since, taken == MAX_BATCHES && !incoming.is_empty());
+            let began = Instant::now();
             let entries: Vec<Outgoing> = batches.drain(..).flat_map(|batch| batch.entries).collect();
+            let work = entries.len();
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = self.dispatch(entries) => {}
             }
+            self.wait.did(work, began.elapsed());
         }
     }
 
@@ -75,7 +79,7 @@ impl Dispatcher {
             // be among the recipients: who has joined since has joined after these entries.
             participants = until_done("participants", || self.participants.get_anew(&wanted)).await;
         }
-        self.age.works();
+        self.wait.works();
         for (entry, participants) in entries.into_iter().zip(participants) {
             if let Some(participants) = participants {
                 self.ship(&entry, &participants, &locations).await;
@@ -87,7 +91,7 @@ impl Dispatcher {
     fn note_repeat(&self, asked: &mut u32) {
         *asked += 1;
         if *asked > 1 {
-            self.age.fails();
+            self.wait.fails();
         }
     }
 

@@ -9,9 +9,9 @@ use shared_types::GatewayId;
 use shared_types::gateway_api::{DELIVER_PATH, DeliverResponse, TRACES_HEADER};
 use tracing::{info, warn};
 
-use super::queue_age::QueueAge;
 use super::registry::Registry;
 use crate::metrics::Metrics;
+use crate::queue_wait::QueueWait;
 
 /// A gateway only enqueues; one that takes longer is in trouble.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -44,11 +44,11 @@ impl GatewayClient {
 
     /// Asks until the gateway answers or is given up, which is when its lease ends. Its sessions may still live
     /// while it restarts its listener or its network heals; only the lease says that they do not.
-    /// `age` is told whether the gateway fails meanwhile; `traces` says what of the body is traced.
+    /// `wait` is told whether the gateway fails meanwhile; `traces` says what of the body is traced.
     pub(super) async fn deliver(
         &self,
         gateway: &GatewayId,
-        age: &QueueAge,
+        wait: &QueueWait,
         body: Bytes,
         traces: Option<HeaderValue>,
     ) -> Option<DeliverResponse> {
@@ -59,7 +59,7 @@ impl GatewayClient {
             attempts += 1;
             match self.try_post(&url, body.clone(), traces.clone()).await {
                 Ok(answer) => {
-                    age.works();
+                    wait.works();
                     self.metrics.count_gateway_request("delivered");
                     if attempts > 1 {
                         info!(gatewayId = %gateway, attempts, "the gateway answers again");
@@ -67,7 +67,7 @@ impl GatewayClient {
                     return Some(answer);
                 }
                 Err(reason) => {
-                    age.fails();
+                    wait.fails();
                     self.metrics.count_gateway_request("failed");
                     if attempts == 1 {
                         warn!(gatewayId = %gateway, reason, "a gateway does not take deliveries");
@@ -81,7 +81,7 @@ impl GatewayClient {
             pause = (pause * 2).min(Duration::from_millis(500));
         }
         // What the next one of this lane finds is another matter.
-        age.works();
+        wait.works();
         self.metrics.count_gateway_request("given_up");
         warn!(gatewayId = %gateway, attempts, "gave up on a gateway: its recipients are looked up again");
         None

@@ -17,15 +17,19 @@ use super::deliver_body::DeliverBody;
 use super::fanout::{Content, Hasher, Shipment};
 use super::gateway_client::GatewayClient;
 use super::outgoing::{Outgoing, Presence};
-use super::queue_age::QueueAge;
 use super::registry::Registry;
 use super::second_look::{Missing, Next};
 use super::traced_call::TracedCall;
 use crate::metrics::Metrics;
+use crate::queue_wait::QueueWait;
 
 /// Shipments that may wait for one gateway, less than the whole backlog: one gateway that is slow or fails, and
 /// whose lane runs over while the others keep up, is no reason to refuse sends.
 const LANE_QUEUE: usize = 8_192;
+/// The same in bytes, for large channels: a dozen full requests.
+const LANE_BYTES: usize = 24 * 1024 * 1024;
+/// What may wait in all lanes together: beyond it sends are refused, whatever the reason is that it waits.
+const MAX_WAITING_BYTES: usize = 4 * LANE_BYTES;
 /// Ephemeral frames are taken while no more than this waits: they must not hold up entries, let alone crowd them out.
 const EPHEMERAL_ROOM: usize = LANE_QUEUE / 8;
 /// Shipments of one request, and the body at which a request is full: well below what a gateway takes.
@@ -60,17 +64,32 @@ type AllLanes = HashMap<GatewayId, Lane, Hasher>;
 
 struct Lane {
     queue: mpsc::Sender<Shipment>,
-    age: Arc<QueueAge>,
+    /// Its work are bytes, of which each recipient makes some.
+    wait: Arc<QueueWait>,
+}
+
+/// How all lanes get on.
+pub(super) struct LanesLoad {
+    /// Lanes that take in more than their gateways take out.
+    pub(super) behind: usize,
+    /// Lanes that are in use and whose gateways do not fail.
+    pub(super) in_use: usize,
+    /// Together they have no room for more.
+    pub(super) is_full: bool,
 }
 
 impl Lane {
     fn put(&self, shipment: Shipment) -> Result<(), TrySendError<Shipment>> {
-        self.age.puts(is_empty(&self.queue));
-        self.queue.try_send(shipment)
+        let bytes = shipment.bytes();
+        if self.wait.work_ahead() + bytes > LANE_BYTES {
+            return Err(TrySendError::Full(shipment));
+        }
+        self.wait.puts(bytes, is_empty(&self.queue));
+        self.queue.try_send(shipment).inspect_err(|_| self.wait.puts_not(bytes))
     }
 
     fn is_in_use(&self) -> bool {
-        !self.age.is_failing() && (!is_empty(&self.queue) || self.age.age() < IN_USE)
+        !self.wait.is_failing() && (!is_empty(&self.queue) || self.wait.age() < IN_USE)
     }
 }
 
@@ -129,18 +148,20 @@ impl Lanes {
 
     fn start_lane(&self, gateway: &GatewayId) -> Lane {
         let (sender, queue) = mpsc::channel(LANE_QUEUE);
-        let age = Arc::new(QueueAge::new(Instant::now()));
-        tokio::spawn(self.0.clone().run_lane(gateway.clone(), queue, age.clone()));
-        Lane { queue: sender, age }
+        let wait = Arc::new(QueueWait::new(Instant::now()));
+        tokio::spawn(self.0.clone().run_lane(gateway.clone(), queue, wait.clone()));
+        Lane { queue: sender, wait }
     }
 
-    /// How many lanes take in more than their gateways take out, of how many that are in use and whose gateways do
-    /// not fail.
-    pub(super) fn behind_and_in_use(&self) -> (usize, usize) {
+    pub(super) fn load(&self) -> LanesLoad {
         let lanes = self.0.lanes();
-        let behind = |lane: &&Lane| lane.age.is_behind(is_empty(&lane.queue));
-        let in_use = lanes.values().filter(|lane| lane.is_in_use());
-        (lanes.values().filter(behind).count(), in_use.count())
+        let behind = |lane: &&Lane| lane.wait.is_behind(is_empty(&lane.queue));
+        let bytes: usize = lanes.values().map(|lane| lane.wait.work_ahead()).sum();
+        LanesLoad {
+            behind: lanes.values().filter(behind).count(),
+            in_use: lanes.values().filter(|lane| lane.is_in_use()).count(),
+            is_full: bytes > MAX_WAITING_BYTES,
+        }
     }
 }
 
@@ -149,7 +170,7 @@ impl Shared {
         self: Arc<Self>,
         gateway: GatewayId,
         mut queue: mpsc::Receiver<Shipment>,
-        age: Arc<QueueAge>,
+        wait: Arc<QueueWait>,
     ) {
         loop {
             let first = tokio::select! {
@@ -162,11 +183,12 @@ impl Shared {
                 }
                 continue;
             };
-            let (shipments, bytes) = gather(first, &mut queue, &age);
+            let (shipments, bytes) = gather(first, &mut queue, &wait);
+            let sent_at = Instant::now();
             self.options.metrics.lane_depth.dec_by(i64::try_from(shipments.len()).unwrap_or(0));
             tokio::select! {
                 () = self.options.stopping.cancelled() => return,
-                () = self.deliver(&gateway, &age, shipments, bytes) => {}
+                () = self.deliver(&gateway, &wait, shipments, bytes) => { wait.did(bytes, sent_at.elapsed()); }
             }
         }
     }
@@ -186,13 +208,13 @@ impl Shared {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn deliver(&self, gateway: &GatewayId, age: &QueueAge, shipments: Vec<Shipment>, bytes: usize) {
+    async fn deliver(&self, gateway: &GatewayId, wait: &QueueWait, shipments: Vec<Shipment>, bytes: usize) {
         let mut body = DeliverBody::with_capacity(bytes);
         for shipment in &shipments {
             body.add(&shipment.recipients, shipment.json());
         }
         let traced = TracedCall::begin(gateway, &shipments);
-        let answer = self.options.client.deliver(gateway, age, body.finish().into(), traced.header()).await;
+        let answer = self.options.client.deliver(gateway, wait, body.finish().into(), traced.header()).await;
         traced.end(answer.is_some());
         self.report(gateway, shipments, answer).await;
     }
@@ -250,10 +272,8 @@ impl Shared {
 }
 
 /// All that waits, up to what one request carries, and about as many bytes as its body takes.
-fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge) -> (Vec<Shipment>, usize) {
-    // A user id takes at most 64 bytes, quotes and comma; the names around them 30.
-    let size = |shipment: &Shipment| shipment.json().len() + shipment.recipients.len() * 67 + 30;
-    let mut bytes = size(&first);
+fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, wait: &QueueWait) -> (Vec<Shipment>, usize) {
+    let mut bytes = first.bytes();
     let mut last_put = first.since;
     let mut shipments = vec![first];
     let is_full = loop {
@@ -261,11 +281,11 @@ fn gather(first: Shipment, queue: &mut mpsc::Receiver<Shipment>, age: &QueueAge)
             break true;
         }
         let Ok(next) = queue.try_recv() else { break false };
-        bytes += size(&next);
+        bytes += next.bytes();
         last_put = next.since;
         shipments.push(next);
     };
-    age.took(last_put, is_full && !queue.is_empty());
+    wait.took(last_put, is_full && !queue.is_empty());
     (shipments, bytes)
 }
 

@@ -20,7 +20,7 @@ impl FanOut {
     pub fn new(entry: &Entry, recipients: Vec<UserId>, gateways: &[GatewayId]) -> Option<Self> {
         let outbox = Outbox::default();
         let row = outbox.guard(outbox.begin());
-        let ticket = Backlog::new(1, Metrics::register(&mut Default::default())).enter();
+        let ticket = Backlog::new(1, Metrics::register(&mut Default::default())).enter(0);
         let json = serde_json::to_vec(entry).ok()?.into();
         let outgoing = Outgoing::new(entry, json, 1, row, ticket, None);
         let places = recipients.iter().cloned().zip(gateways.iter().cycle());

@@ -13,7 +13,6 @@ mod lanes;
 pub mod micro;
 pub(crate) mod outgoing;
 mod participants;
-mod queue_age;
 pub mod registry;
 mod second_look;
 mod traced_call;
@@ -33,6 +32,7 @@ use tracing::error;
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, RowGuard};
 use crate::push::queue::PushQueue;
+use crate::queue_wait::QueueWait;
 use crate::store::{Committed, OutboxId, Store};
 use backlog::Backlog;
 use congestion::{Congestion, Handover, is_empty};
@@ -42,7 +42,6 @@ use gateway_client::GatewayClient;
 use lanes::{Lanes, LanesOptions};
 use outgoing::Outgoing;
 use participants::ParticipantCache;
-use queue_age::QueueAge;
 use registry::Registry;
 use second_look::SecondLook;
 
@@ -94,7 +93,7 @@ impl Written {
 pub struct Delivery {
     queue: mpsc::Sender<Handover>,
     participants: Arc<ParticipantCache>,
-    age: Arc<QueueAge>,
+    wait: Arc<QueueWait>,
     ephemeral: mpsc::Sender<Vec<Ephemeral>>,
     backlog: Arc<Backlog>,
     congestion: Arc<Congestion>,
@@ -134,8 +133,8 @@ impl Delivery {
             stopping.clone(),
         );
         tokio::spawn(watch);
-        let age = Arc::new(QueueAge::new(Instant::now()));
-        let congestion = Congestion::new(age.clone(), queue.clone(), lanes.clone(), parts.metrics.clone());
+        let wait = Arc::new(QueueWait::new(Instant::now()));
+        let congestion = Congestion::new(wait.clone(), queue.clone(), lanes.clone(), parts.metrics.clone());
         let participants = Arc::new(ParticipantCache::new(parts.store));
         let teller = Teller {
             participants: participants.clone(),
@@ -149,12 +148,12 @@ impl Delivery {
             lanes,
             missing,
             pushes: parts.pushes,
-            age: age.clone(),
+            wait: wait.clone(),
             stopping: stopping.clone(),
         };
         tokio::spawn(dispatcher.run(incoming));
         let congestion = Arc::new(congestion);
-        Ok(Self { queue, participants, age, ephemeral, backlog, congestion, outbox: parts.outbox, stopping })
+        Ok(Self { queue, participants, wait, ephemeral, backlog, congestion, outbox: parts.outbox, stopping })
     }
 
     /// Whether more may be accepted: fewer entries are on their way than the limit, and they do not wait for too long.
@@ -179,14 +178,14 @@ impl Delivery {
         let mut outgoing = Vec::with_capacity(written.size_hint().0);
         for Written { committed: Committed { entry, membership_version, outbox }, json, trace } in written {
             let row = rows.entry(outbox).or_insert_with(|| self.outbox.guard(outbox)).clone();
-            let ticket = self.backlog.enter();
+            let ticket = self.backlog.enter(json.as_ref().map_or(0, Bytes::len));
             outgoing
                 .extend(json.map(|json| Outgoing::new(&entry, json, membership_version, row, ticket, trace)));
         }
         let count = rows.len();
         drop(rows);
         // Fails only after `finish`; what comes later is in the outbox.
-        self.age.puts(is_empty(&self.queue));
+        self.wait.puts(outgoing.len(), is_empty(&self.queue));
         let _stopped = self.queue.send(Handover { entries: outgoing, since: Instant::now() }).await;
         count
     }

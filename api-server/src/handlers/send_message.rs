@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::view::EntrySchema;
 use crate::auth::Caller;
-use crate::body::JsonBody;
+use crate::body::Body;
 use crate::state::State;
 use crate::store::Draft;
 use crate::writer::{AppendError, Appended};
@@ -74,11 +74,11 @@ pub struct Deduplicated<'a> {
 )]
 pub async fn send_message(
     caller: Caller,
-    JsonBody(body): JsonBody<SendMessage>,
+    body: Body,
     state: web::Data<State>,
     Traced(trace): Traced,
 ) -> Result<HttpResponse, Rejection> {
-    let outcome = send(&caller, body, &state, trace.as_ref()).await;
+    let outcome = send(&caller, &body, &state, trace.as_ref()).await;
     state.metrics.count_send(match &outcome {
         Ok(Sent::Stored(_)) => "stored",
         Ok(Sent::Before(_)) => "deduplicated",
@@ -98,13 +98,13 @@ enum Sent {
     Before(Entry),
 }
 
-async fn send(
-    caller: &Caller,
-    body: SendMessage,
-    state: &State,
-    trace: Option<&Trace>,
-) -> Result<Sent, Rejection> {
-    let draft = body.into_draft(caller)?;
+async fn send(caller: &Caller, body: &Body, state: &State, trace: Option<&Trace>) -> Result<Sent, Rejection> {
+    // Before anything is done for it: under overload most are refused, which should cost little, and nothing of their
+    // sender's rate.
+    if !state.writer.has_room() {
+        return Err(Rejection::overloaded(RETRY_AFTER));
+    }
+    let draft = body.parse::<SendMessage>()?.into_draft(caller)?;
     if !caller.is_service {
         state.limits.check(&draft.sender_id)?;
     }

@@ -11,6 +11,7 @@ pub mod crowd;
 pub mod deliveries;
 pub mod http;
 pub mod latencies;
+pub mod lateness;
 pub mod message;
 pub mod push_target;
 pub mod random;

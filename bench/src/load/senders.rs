@@ -54,6 +54,8 @@ pub struct Sent {
     pub stored_latencies: Latencies,
     /// From when it was due until its 503 or 429.
     pub refused_latencies: Latencies,
+    /// From when one was due until it was sent: its client waited for its turn, or for the answer to the one before.
+    pub waits: Latencies,
 }
 
 /// Counts at one moment.
@@ -91,6 +93,7 @@ impl Senders {
             stopping: CancellationToken::new(),
             stored_latencies: Latencies::new()?,
             refused_latencies: Latencies::new()?,
+            waits: Latencies::new()?,
         });
         let (lot, homes) = (next_lot(), population.homes());
         let mut tasks = JoinSet::new();
@@ -210,6 +213,7 @@ impl Client {
         self.messages += 1;
         let id = client_message_id(self.lot, self.index, self.messages);
         self.request[self.number..self.number + id.len()].copy_from_slice(id.as_bytes());
+        self.sent.waits.note(self.index, Duration::from_nanos(message::now().saturating_sub(due)));
         let answer = self.connection.exchange(&self.request).await?;
         let latency = Duration::from_nanos(message::now().saturating_sub(due));
         match answer.status {

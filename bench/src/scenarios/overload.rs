@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::effort::Effort;
 use crate::load::audience::Audience;
 use crate::load::latencies::Percentiles;
+use crate::load::lateness::Lateness;
 use crate::load::senders::{Counts, Pace, Senders};
 use crate::meters::memory::resident_bytes;
 use crate::meters::rate::Rate;
@@ -21,7 +22,7 @@ const MEMBERS: usize = 100;
 /// As many as fill its batches: fewer wait for commits more than for the cluster.
 const CAPACITY_CLIENTS: usize = 256;
 /// So many that hardly ever one waits for its answer when its next message is due.
-const CLIENTS: (usize, usize) = (1_024, 256);
+const CLIENTS: (usize, usize) = (4_096, 256);
 /// Times the capacity.
 const OVERLOAD: f64 = 2.0;
 /// A full minute is so many times what other scenarios measure.
@@ -37,7 +38,7 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
     let bench = Bench::start(effort).await?;
     progress.step("capacity");
     let capacity = bench.capacity(effort).await?;
-    let memory_before = bench.memory()?;
+    let memory_before = bench.memory_before(effort, capacity / 2.0).await?;
     progress.step(format!("{:.0} messages a second", capacity * OVERLOAD));
     let samples = bench.overload(effort, capacity * OVERLOAD).await?;
 
@@ -62,8 +63,12 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         each("p99 from due to frame, each stretch", Unit::Milliseconds, |stretch| stretch.frame_p99)
             .at_most(250.0),
         each("p50 from due to frame", Unit::Milliseconds, |stretch| stretch.frame_p50),
+        each("load tool: p50 from due to sent", Unit::Milliseconds, |stretch| stretch.to_be_sent[0]),
+        each("load tool: p99 from due to sent", Unit::Milliseconds, |stretch| stretch.to_be_sent[1]),
+        each("load tool: p50 from arrival to read", Unit::Milliseconds, |stretch| stretch.to_be_read[0]),
+        each("load tool: p99 from arrival to read", Unit::Milliseconds, |stretch| stretch.to_be_read[1]),
         Figure::new(
-            "largest resident memory of the services, of that before",
+            "largest resident memory of the services, of that at half the capacity",
             Unit::Ratio,
             vec![peak / memory_before],
         )
@@ -72,13 +77,15 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         relative("offered, of the capacity", |stretch| stretch.stored + stretch.refused),
         relative("accepted, of the capacity", |stretch| stretch.stored),
         Figure::new("capacity: messages delivered", Unit::PerSecond, vec![capacity]),
-        Figure::new("services' resident memory before", Unit::Bytes, vec![memory_before]),
+        Figure::new("services' resident memory at half the capacity", Unit::Bytes, vec![memory_before]),
     ]);
     let refusing = stretches.iter().filter(|stretch| stretch.refused > 0.0);
-    let refusal_p99: Vec<f64> = refusing.map(|stretch| stretch.refusal_p99).collect();
+    let (refusal_p50, refusal_p99): (Vec<f64>, Vec<f64>) =
+        refusing.map(|stretch| (stretch.refusal_p50, stretch.refusal_p99)).unzip();
     if !refusal_p99.is_empty() {
         let refusals = Figure::new("p99 from due to refusal", Unit::Milliseconds, refusal_p99);
         outcome.figures.push(refusals.at_most(50.0));
+        outcome.figures.push(Figure::new("p50 from due to refusal", Unit::Milliseconds, refusal_p50));
     }
     outcome.plots = plots(&samples);
     outcome.notes = notes(effort, &whole, capacity);
@@ -112,6 +119,18 @@ impl Bench {
         Ok(rate.per_second / MEMBERS as f64)
     }
 
+    /// With the very clients that will be too many: what the services keep for each connection is not overload's.
+    async fn memory_before(&self, effort: &Effort, per_second: f64) -> anyhow::Result<f64> {
+        let frames_before = self.audience.frames();
+        let pace = Pace::Open { per_second };
+        let senders = Senders::start(&self.site, &self.population, self.clients, pace).await?;
+        tokio::time::sleep(effort.warm_up + effort.measured).await;
+        let memory = self.memory()?;
+        let sent = senders.stop().await?;
+        self.everything_came(frames_before, sent).await?;
+        Ok(memory)
+    }
+
     /// Samples of the whole time. An error: something that was accepted has not come.
     async fn overload(&self, effort: &Effort, per_second: f64) -> anyhow::Result<Vec<Sample>> {
         let times = if effort.is_small { MEASURED_TIMES.1 } else { MEASURED_TIMES.0 };
@@ -119,6 +138,7 @@ impl Bench {
         let period = effort.measured * times / u32::try_from(count)?;
         let frames_before = self.audience.frames();
         self.audience.latencies().clear();
+        let lateness = Lateness::watch().await?;
         let senders =
             Senders::start(&self.site, &self.population, self.clients, Pace::Open { per_second }).await?;
         let started = Instant::now();
@@ -136,6 +156,8 @@ impl Bench {
                 frames: frames_now - frames,
                 frame_latencies: self.audience.latencies().take()?,
                 refusal_latencies: senders.sent().refused_latencies.take()?,
+                waits_to_be_sent: senders.sent().waits.take()?,
+                waits_to_be_read: lateness.latencies().take()?,
                 memory_bytes: self.memory()?,
             });
             (counts, frames, last) = (counts_now, frames_now, now);
@@ -175,6 +197,8 @@ struct Sample {
     frames: u64,
     frame_latencies: Percentiles,
     refusal_latencies: Percentiles,
+    waits_to_be_sent: Percentiles,
+    waits_to_be_read: Percentiles,
     memory_bytes: f64,
 }
 
@@ -184,7 +208,10 @@ struct Stretch {
     refused: f64,
     frame_p50: f64,
     frame_p99: f64,
+    refusal_p50: f64,
     refusal_p99: f64,
+    to_be_sent: [f64; 2],
+    to_be_read: [f64; 2],
 }
 
 impl Stretch {
@@ -197,11 +224,17 @@ impl Stretch {
         };
         let frames = together(|sample| &sample.frame_latencies).context("latencies of frames")?;
         let refusals = together(|sample| &sample.refusal_latencies).context("latencies of refusals")?;
+        let to_be_sent = together(|sample| &sample.waits_to_be_sent).context("waits to be sent")?;
+        let to_be_read = together(|sample| &sample.waits_to_be_read).context("waits to be read")?;
+        let median_and_p99 = |all: &Percentiles| [50.0, 99.0].map(|percent| all.milliseconds(percent));
         Ok(Self {
             stored: samples.iter().map(|sample| sample.stored).sum::<u64>() as f64 / seconds,
             refused: samples.iter().map(|sample| sample.refused).sum::<u64>() as f64 / seconds,
             frame_p50: frames.milliseconds(50.0),
             frame_p99: frames.milliseconds(99.0),
+            refusal_p50: refusals.milliseconds(50.0),
+            to_be_sent: median_and_p99(&to_be_sent),
+            to_be_read: median_and_p99(&to_be_read),
             refusal_p99: refusals.milliseconds(99.0),
         })
     }
@@ -250,7 +283,7 @@ fn notes(effort: &Effort, whole: &Stretch, capacity: f64) -> Vec<String> {
             "The capacity is what {CAPACITY_CLIENTS} clients get delivered that send as fast as they may. Then {} clients \
              offer {OVERLOAD} times that in an open loop. A message's time counts from when it was due, so also while \
              its client waits for the answer to the one before. The load tool has the same cores as what it measures: \
-             how late it reads is in these times.",
+             how late it sends and reads is in these times, and told beside them.",
             effort.size(CLIENTS.0, CLIENTS.1)
         ),
         "Everything that was accepted came, and nothing twice: frames = messages accepted × members.".into(),
