@@ -164,7 +164,8 @@ async fn a_real_prometheus_answers_every_query_of_the_dashboard_and_raises_no_al
         rules.iter().all(|rule| rule["health"] == "ok")
     })
     .await;
-    assert_eq!(prometheus.query("ALERTS").await, [], "not even one that is pending");
+    // A counter's first appearance is not in its rate yet: for a moment pushes look as if all were tried again.
+    eventually("no alert is raised, nor pending", async || prometheus.query("ALERTS").await.is_empty()).await;
 
     town.cluster.stop_gateway(1).await;
     let instance = &jobs[1].1[1];
