@@ -60,7 +60,7 @@ impl RedisOptions {
             Ok([info]) => Node::new(info, Handle::current())
                 .map(Redis::Node)
                 .map_err(|error| invalid(error.to_string())),
-            Err(nodes) => Cluster::new(nodes).map(Redis::Cluster).map_err(|rule| invalid(rule.into())),
+            Err(nodes) => Cluster::new(&nodes).map(Redis::Cluster).map_err(|rule| invalid(rule.into())),
         }
     }
 }

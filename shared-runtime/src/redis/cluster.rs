@@ -84,7 +84,7 @@ struct Trip {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<ConnectionInfo>) -> Result<Self, &'static str> {
+    pub(super) fn new(seeds: &[ConnectionInfo]) -> Result<Self, &'static str> {
         let template = seeds.first().cloned().ok_or("must name a node")?;
         let is_tls = |info: &ConnectionInfo| matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         if seeds.iter().any(|info| is_tls(info) != is_tls(&template)) {
