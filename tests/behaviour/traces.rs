@@ -14,6 +14,8 @@ use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::one_gateway::entry;
+
 const CALLERS_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLERS_SPAN: &str = "b7ad6b7169203331";
 
@@ -183,7 +185,6 @@ async fn a_gateway_follows_what_it_can_read_of_the_header_and_delivers_everythin
     let collector = Collector::start().await;
     let cluster = traced_cluster(&collector).apis(0).start().await;
     let mut bob = cluster.connect(0, "bob").await;
-    let entry = |seq: i64| json!({"type": "message", "channelId": uuid::Uuid::nil(), "seq": seq});
     let body = json!({"deliveries": [
         {"recipients": ["bob"], "entry": entry(1)}, {"recipients": ["bob"], "entry": entry(2)},
     ]});
