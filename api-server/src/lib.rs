@@ -11,6 +11,7 @@ pub mod openapi;
 pub mod outbox;
 pub mod page;
 pub mod push;
+mod retention;
 mod retry;
 pub mod routes;
 pub mod startup;

@@ -51,6 +51,7 @@ pub struct Metrics {
     pub delivery_congested: Gauge,
     pub registry_failures: Counter,
     pub outbox_adopted: Counter,
+    pub entries_removed: Counter,
     pub acks: Counter,
     pub awaiting_acks: Gauge,
     pub unacked_pushes: Counter,
@@ -84,6 +85,7 @@ impl Metrics {
             delivery_congested: Gauge::default(),
             registry_failures: Counter::default(),
             outbox_adopted: Counter::default(),
+            entries_removed: Counter::default(),
             acks: Counter::default(),
             awaiting_acks: Gauge::default(),
             unacked_pushes: Counter::default(),
@@ -146,6 +148,11 @@ impl Metrics {
             "outbox_adopted",
             "Batches taken over from a server that died or whose answer was lost",
             metrics.outbox_adopted.clone(),
+        );
+        naru.register(
+            "entries_removed",
+            "Entries that were older than is to be kept",
+            metrics.entries_removed.clone(),
         );
         naru.register("acks", "Acks taken from gateways", metrics.acks.clone());
         naru.register(

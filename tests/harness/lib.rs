@@ -7,6 +7,7 @@ pub mod edition;
 pub mod fake_fcm;
 pub mod jwks;
 pub mod keys;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod postgres_programs;
