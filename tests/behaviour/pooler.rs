@@ -11,7 +11,7 @@ use harness::wait::eventually;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::whole_cluster::{seq, settled};
+use crate::whole_cluster::{at_rest, seq};
 
 /// Server connections that all of the services' clients share.
 const POOL_SIZE: u32 = 2;
@@ -52,8 +52,8 @@ async fn everything_works_through_a_pooler_and_goes_on_when_its_connections_have
     let path = format!("/channels/{channel}/messages?limit=200");
     let page = api.get(&path, "dave").await.expect(200);
     assert_eq!(page["entries"].as_array().unwrap().len(), 41);
-    settled(&cluster, 2).await;
-    assert!(!cluster.fcm.accepted_by("phone-of-carol").is_empty());
+    eventually("carol is told", async || !cluster.fcm.accepted_by("phone-of-carol").is_empty()).await;
+    at_rest(&database).await;
     let ours = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
                 AND application_name = 'naru-api-server'";
     let behind: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!("SELECT count(*) {ours}")))

@@ -41,6 +41,7 @@ pub struct EntryPage {
     has_more: bool,
     /// Up to here nothing is kept any more. Said when the entries do not begin right after the cursor.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
     removed_seq: Option<Seq>,
 }
 

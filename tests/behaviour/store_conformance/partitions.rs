@@ -12,7 +12,7 @@ use sqlx::PgPool;
 use super::push_jobs::{AT_ONCE, LONG, enqueue};
 use super::{AnyStore, draft, group, user};
 
-/// How often the indexes of each partition have been looked at, where they have.
+/// How often each partition has been looked at, where it has.
 async fn scans(tables: &PgPool) -> BTreeMap<String, i64> {
     let scans: Vec<(String, i64)> = sqlx::query_as(
         "SELECT relname::text, idx_scan + seq_scan FROM pg_stat_user_tables
@@ -61,7 +61,7 @@ async fn whatever_asks_for_a_channel_looks_at_its_partition_alone() {
         store.channels(&user("bob"), None, 5).await.unwrap();
         store.channel(channel, &user("bob"), false).await.unwrap();
         store.lease_pushes(1, AT_ONCE).await.unwrap();
-        store.adopt_outbox(&[], LONG, 1).await.unwrap();
+        store.adopt_outbox(&[], AT_ONCE, 9).await.unwrap();
         let repeats = [draft(channel, "alice", "again", Some("c-1"))];
         store.appender().append(OutboxId::generate(), &repeats.iter().collect::<Vec<_>>()).await.unwrap();
         store.remove_old_entries(LONG, 5, LONG, AT_ONCE).await.unwrap();

@@ -179,7 +179,9 @@ impl Postgres {
     async fn entries_of(&self, jobs: &[JobRow]) -> Result<Vec<EntryRow>, StoreError> {
         let sql = format!(
             "SELECT {ENTRY_COLUMNS} FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::bigint[]) AS d (channel_id, seq)) wanted
-             JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
+             CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.seq = wanted.seq LIMIT 1
+             ) e"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(jobs.iter().map(|job| job.job_channel_id).collect::<Vec<_>>())
