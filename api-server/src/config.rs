@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use shared_runtime::healthcheck::HealthcheckOptions;
 use shared_runtime::internal_secret::InternalSecretOptions;
 use shared_runtime::logging::LogOptions;
@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::push::PushQuotas;
 use crate::push::fcm::{self, FcmOptions};
+use crate::store::Statements;
 
 const INTERNAL_LISTEN: &str = "0.0.0.0:8090";
 /// A push that comes later than this tells nobody anything.
@@ -28,6 +29,11 @@ const LONGEST_PUSH_WAIT: Duration = Duration::from_secs(3_600);
 /// Acks come together once a second, so that a shorter one would push to those who have acked; until a longer one is
 /// over, everything that was written is kept in the outbox.
 const ACK_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+
+/// What is delivered, pushed or repeated later than this is given up by then; the longest is a moment that every database
+/// can subtract.
+const RETENTIONS: RangeInclusive<Duration> =
+    Duration::from_secs(24 * 3_600)..=Duration::from_secs(100 * 366 * 24 * 3_600);
 
 /// Takes messages over REST, stores them in Postgres, and sees to their delivery: through the chat-gateway that
 /// holds the recipient's session, or by push.
@@ -80,9 +86,24 @@ pub struct DatabaseOptions {
     /// File to read it from instead
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "PATH")]
     database_url_file: Option<PathBuf>,
+    /// `false` behind a pooler in transaction mode, such as PgBouncer: nothing is kept in a session
+    #[arg(
+        long = "database-prepared-statements",
+        env = "NARU_DATABASE_PREPARED_STATEMENTS",
+        action = ArgAction::Set,
+        default_value = "true",
+        value_parser = BoolishValueParser::new(),
+        value_name = "BOOL"
+    )]
+    prepared_statements: bool,
 }
 
 impl DatabaseOptions {
+    /// How statements reach Postgres.
+    pub fn statements(&self) -> Statements {
+        if self.prepared_statements { Statements::Named } else { Statements::Unnamed }
+    }
+
     pub fn url(&self) -> Result<Secret, OptionError> {
         secret_from("DATABASE_URL", self.database_url.as_ref(), self.database_url_file.as_deref())?
             .ok_or(OptionError::Missing { name: "DATABASE_URL", flag: "--database-url" })
@@ -141,6 +162,10 @@ pub struct Config {
     /// Leave the migrations to `api-server migrate`
     #[arg(long, env = "NARU_NO_MIGRATE", value_parser = BoolishValueParser::new(), help_heading = "Postgres")]
     pub no_migrate: bool,
+
+    /// How long messages are kept, e.g. 365d, at least 1d; absent: for ever
+    #[arg(long, env = "NARU_RETENTION", value_parser = humantime::parse_duration, value_name = "TIME", help_heading = "Postgres")]
+    pub retention: Option<Duration>,
 
     #[command(flatten)]
     pub redis: RedisOptions,
@@ -274,6 +299,12 @@ impl Config {
             return Err(OptionError::Invalid {
                 name: "NARU_PUSH_FAULT_PAUSE",
                 rule: "must be more than 0 and at most 1 hour".into(),
+            });
+        }
+        if self.retention.is_some_and(|kept_for| !RETENTIONS.contains(&kept_for)) {
+            return Err(OptionError::Invalid {
+                name: "NARU_RETENTION",
+                rule: "must be from 1 day to 100 years".into(),
             });
         }
         parse_origins(&self.allowed_origins)?;

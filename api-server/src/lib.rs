@@ -12,6 +12,7 @@ pub mod outbox;
 pub mod page;
 pub mod push;
 mod queue_wait;
+mod retention;
 mod retry;
 mod route_series;
 pub mod routes;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use api_server::config::{Cli, Command, Config};
 use api_server::startup::{Listeners, build};
-use api_server::store::migrate;
+use api_server::store::migrate_with;
 use clap::Parser;
 use shared_runtime::shutdown;
 use shared_runtime::tokens::unix_seconds;
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     let Cli { command, config } = Cli::parse();
     let outcome = match command {
         Some(Command::Migrate { database }) => match database.url() {
-            Ok(url) => migrate(url.expose()).await.map_err(Into::into),
+            Ok(url) => migrate_with(url.expose(), database.statements()).await.map_err(Into::into),
             Err(error) => Err(error.into()),
         },
         Some(Command::Healthcheck { internal_listen, options }) => return options.run(internal_listen).await,

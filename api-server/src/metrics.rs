@@ -71,6 +71,7 @@ pub struct Metrics {
     pub delayed_looks: Gauge,
     pub outbox_adopted: Counter,
     pub outbox_oldest: Gauge<f64, AtomicU64>,
+    pub entries_removed: Counter,
     pub acks: Counter,
     pub awaiting_acks: Gauge,
     pub unacked_pushes: Counter,
@@ -201,6 +202,12 @@ impl Metrics {
                 "outbox_oldest_seconds",
                 "Age of the oldest row of the outbox, whoever works on it and whatever it waits for",
                 Gauge::default(),
+            ),
+            entries_removed: registered(
+                api,
+                "entries_removed",
+                "Entries that were older than is to be kept",
+                Counter::default(),
             ),
             acks: registered(api, "acks", "Acks taken from gateways", Counter::default()),
             awaiting_acks: registered(

@@ -38,9 +38,10 @@ use crate::push::log::LogSender;
 use crate::push::queue::PushQueue;
 use crate::push::traces::PushTraces;
 use crate::push::worker::PushWorker;
+use crate::retention::Retention;
 use crate::routes::NoOrigins;
 use crate::state::State;
-use crate::store::{Postgres, Store, StoreError, migrate};
+use crate::store::{Postgres, Store, StoreError, migrate_with};
 use crate::sweeper::Sweeper;
 use crate::writer::Writer;
 use crate::{page, routes};
@@ -101,10 +102,11 @@ pub async fn build(config: Config, listeners: Listeners) -> Result<Application, 
     let sender = push_sender(&config)?;
     let sessions = RedisRegistry::new(config.redis.client()?, config.redis.prefix());
     let database_url = config.database.url()?;
+    let statements = config.database.statements();
     if !config.no_migrate {
-        migrate(database_url.expose()).await?;
+        migrate_with(database_url.expose(), statements).await?;
     }
-    let store = Postgres::new(database_url.expose(), config.database_connections)?;
+    let store = Postgres::with(database_url.expose(), config.database_connections, statements)?;
     assemble(&config, listeners, Backends { store: Arc::new(store), sessions: Arc::new(sessions) }, sender)
 }
 
@@ -203,6 +205,10 @@ fn assemble(
     let outbox_keeper = tokio::spawn(async move {
         tokio::join!(removing, sweeping);
     });
+    if let Some(kept_for) = config.retention {
+        let retention = Retention { store: store.clone(), metrics: metrics.clone(), kept_for };
+        tokio::spawn(retention.run(background.clone()));
+    }
     let state = web::Data::new(State {
         store,
         outbox,

@@ -27,8 +27,14 @@ const MAX_KEPT_BYTES: usize = 32 * 1024 * 1024;
 /// An api-server that was restarted is back within this. Longer behind, clients are better off elsewhere.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Consecutive entries, each with its position.
-pub(crate) type Page = Arc<[Arc<Frame>]>;
+/// What the log has after a cursor.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    /// Up to here nothing is kept any more: no more is to be waited for. Mostly 0.
+    pub(crate) removed_seq: Seq,
+    /// Consecutive entries, each with its position, right after the cursor or after what has been removed.
+    pub(crate) frames: Arc<[Arc<Frame>]>,
+}
 
 /// Why there is no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,8 +70,8 @@ impl LogReader {
         Arc::new(Self { api, metrics, requests: Semaphore::new(MAX_REQUESTS), pages: Mutex::default() })
     }
 
-    /// The entries that follow `after_seq`: at least one, or an error. There must be one; as of when the page was
-    /// read there may have been fewer than there are now.
+    /// The entries that follow `after_seq`: at least one, or that some have been removed, or an error. There must be one;
+    /// as of when the page was read there may have been fewer than there are now.
     pub(crate) async fn read(
         self: Arc<Self>,
         channel_id: ChannelId,
@@ -96,7 +102,7 @@ impl LogReader {
     async fn run(self: Arc<Self>, key: Key, done: watch::Sender<Option<Result<Page, Unreadable>>>) {
         let page = self.fetch(key).await;
         self.metrics.log_read(page.is_ok());
-        let bytes = page.as_ref().map_or(0, |page| page.iter().map(|frame| frame.wire().len()).sum());
+        let bytes = page.as_ref().map_or(0, |page| page.frames.iter().map(|frame| frame.wire().len()).sum());
         done.send_replace(Some(page));
         // A failure is nobody else's: whoever asks next tries anew.
         if bytes > 0 && self.keep(bytes) {
@@ -138,13 +144,57 @@ impl LogReader {
     }
 }
 
-/// The page, if it is one: entries of this channel that follow `after_seq` one by one.
+/// The page, if it is one: entries of this channel that follow one by one, with nothing kept between `after_seq` and the
+/// first. That is removed from the beginning only, so a hole that begins later is none of retention's.
 fn parse(answer: EntriesResponse, channel_id: ChannelId, after_seq: Seq) -> Option<Page> {
-    let frames = (after_seq + 1..).zip(answer.entries).map(|(seq, entry)| {
-        let frame = Frame::from_api(entry.get()).ok()?;
-        let is_next = frame.position.is_some_and(|at| at.channel_id == channel_id && at.seq == seq);
-        is_next.then(|| Arc::new(frame))
-    });
-    let page: Page = frames.collect::<Option<Vec<_>>>()?.into();
-    (!page.is_empty()).then_some(page)
+    let EntriesResponse { entries, removed_seq, .. } = answer;
+    let frames: Vec<_> =
+        entries.iter().map(|entry| Frame::from_api(entry.get()).ok().map(Arc::new)).collect::<Option<_>>()?;
+    let seq_of =
+        |frame: &Arc<Frame>| frame.position.filter(|at| at.channel_id == channel_id).map(|at| at.seq);
+    let mut last = after_seq;
+    for (index, frame) in frames.iter().enumerate() {
+        let seq = seq_of(frame)?;
+        // More may have been removed after the page was read.
+        let is_next = seq == last + 1 || (index == 0 && seq > last && seq <= removed_seq + 1);
+        if !is_next {
+            return None;
+        }
+        last = seq;
+    }
+    (last > after_seq || removed_seq > after_seq).then(|| Page { removed_seq, frames: frames.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn parsed(after_seq: Seq, seqs: &[Seq], removed_seq: Seq) -> Option<(Seq, usize)> {
+        let channel_id = ChannelId::generate();
+        let entries: Vec<_> =
+            seqs.iter().map(|seq| json!({"type": "message", "channelId": channel_id, "seq": seq})).collect();
+        let answer = json!({"entries": entries, "hasMore": false, "removedSeq": removed_seq});
+        let page = parse(serde_json::from_str(&answer.to_string()).unwrap(), channel_id, after_seq);
+        page.map(|page| (page.removed_seq, page.frames.len()))
+    }
+
+    #[test]
+    fn a_page_goes_on_after_the_cursor_or_after_what_has_been_removed() {
+        assert_eq!(parsed(3, &[4, 5], 0), Some((0, 2)));
+        assert_eq!(parsed(3, &[8, 9], 7), Some((7, 2)));
+        // Removed between the reading of the page and the look at where the log begins.
+        assert_eq!(parsed(3, &[8, 9], 12), Some((12, 2)));
+        assert_eq!(parsed(3, &[], 10), Some((10, 0)));
+    }
+
+    #[test]
+    fn a_page_with_a_hole_that_retention_has_not_made_is_none() {
+        assert_eq!(parsed(3, &[], 0), None);
+        assert_eq!(parsed(3, &[], 3), None);
+        assert_eq!(parsed(3, &[8, 9], 0), None);
+        assert_eq!(parsed(3, &[8, 9], 5), None);
+        assert_eq!(parsed(3, &[4, 6], 9), None);
+        assert_eq!(parsed(3, &[3, 4], 0), None);
+    }
 }

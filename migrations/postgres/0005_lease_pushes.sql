@@ -45,6 +45,7 @@ BEGIN
             WHERE e.channel_id = l.channel_id AND e.seq BETWEEN l.first_seq AND l.seq AND e.seq > p.read_seq
               AND e.type = 'message' AND e.sender_id <> l.user_id) AS messages,
            (SELECT sum(unread.messages)::bigint FROM participants mine
+            JOIN channels behind ON behind.id = mine.channel_id AND behind.last_seq > mine.read_seq
             CROSS JOIN LATERAL (
                 SELECT count(*) AS messages FROM entries u
                 WHERE u.channel_id = mine.channel_id AND u.seq > mine.read_seq

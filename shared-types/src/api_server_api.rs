@@ -106,4 +106,7 @@ impl NewChannel {
 pub struct EntriesResponse {
     pub entries: Vec<Box<RawValue>>,
     pub has_more: bool,
+    /// Up to here nothing is kept any more. Absent if the entries begin right after the cursor.
+    #[serde(default)]
+    pub removed_seq: Seq,
 }

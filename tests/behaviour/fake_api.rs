@@ -29,6 +29,8 @@ struct Inner {
     /// The last `seq` of each channel.
     logs: HashMap<ChannelId, i64>,
     private: Vec<ChannelId>,
+    /// Up to where nothing is kept any more.
+    removed: HashMap<ChannelId, i64>,
     /// With which entry everyone joined; those that are not here everyone was in from the beginning.
     joined: HashMap<ChannelId, i64>,
     is_broken: bool,
@@ -87,6 +89,11 @@ impl FakeApi {
     /// From now on the channel's log ends there.
     pub fn grow(&self, channel: ChannelId, last: i64) {
         self.inner().logs.insert(channel, last);
+    }
+
+    /// From now on nothing of the channel is kept up to `seq`.
+    pub fn remove(&self, channel: ChannelId, seq: i64) {
+        self.inner().removed.insert(channel, seq);
     }
 
     /// From now on every call is answered with 503; `false` ends that.
@@ -194,7 +201,9 @@ async fn entries(
     };
     inner.reads += 1;
     let last = inner.logs.get(&channel).copied().unwrap_or(0);
-    let upto = last.min(query["afterSeq"] + query["limit"]);
-    let entries: Vec<Value> = (query["afterSeq"] + 1..=upto).map(|seq| entry_of(*channel, seq)).collect();
-    HttpResponse::Ok().json(json!({"entries": entries, "hasMore": upto < last}))
+    let removed = inner.removed.get(&channel).copied().unwrap_or(0);
+    let after = removed.max(query["afterSeq"]);
+    let upto = last.min(after + query["limit"]);
+    let entries: Vec<Value> = (after + 1..=upto).map(|seq| entry_of(*channel, seq)).collect();
+    HttpResponse::Ok().json(json!({"entries": entries, "hasMore": upto < last, "removedSeq": removed}))
 }

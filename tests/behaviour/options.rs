@@ -88,6 +88,8 @@ fn help_lists_every_option_of_the_contract_with_its_default_and_no_secret() {
         ("--send-burst", "NARU_SEND_BURST", "100"),
         ("--fcm-endpoint", "NARU_FCM_ENDPOINT", "https://fcm.googleapis.com"),
         ("--no-migrate", "NARU_NO_MIGRATE", ""),
+        ("--retention", "NARU_RETENTION", ""),
+        ("--database-prepared-statements", "NARU_DATABASE_PREPARED_STATEMENTS", "true"),
     ];
     let of_gateway = [
         ("--listen", "NARU_LISTEN", "0.0.0.0:8081"),
@@ -100,11 +102,11 @@ fn help_lists_every_option_of_the_contract_with_its_default_and_no_secret() {
         ("--silence-limit", "NARU_SILENCE_LIMIT", "60s"),
     ];
     let given = secrets.map(|name| (name, "a-secret-value-of-the-environment".to_owned()));
-    for (program, options) in [("api-server", of_api), ("chat-gateway", of_gateway)] {
+    for (program, options) in [("api-server", &of_api[..]), ("chat-gateway", &of_gateway[..])] {
         let help = text(&run(program, &["--help"], &given));
         assert!(!help.contains("a-secret-value"), "{help}");
         let (_usage, help) = help.split_once("Options:").unwrap();
-        for (flag, variable, default) in both.iter().chain(&options) {
+        for (flag, variable, default) in both.iter().chain(options) {
             let start = help.find(&format!("{flag} <")).or_else(|| help.find(&format!("{flag}[=")));
             let start = start
                 .or_else(|| help.find(&format!("{flag} ")))
@@ -174,6 +176,9 @@ async fn what_is_unknown_or_wrong_or_contradicts_itself_is_named() {
         (&["--push-fold-window=2h"], "NARU_PUSH_FOLD_WINDOW"),
         (&["--push-fault-pause=0s"], "NARU_PUSH_FAULT_PAUSE"),
         (&["--listen=127.0.0.1:9000", "--internal-listen=127.0.0.2:9000"], "NARU_INTERNAL_LISTEN"),
+        (&["--retention=23h"], "NARU_RETENTION"),
+        (&["--retention=200y"], "NARU_RETENTION"),
+        (&["--database-prepared-statements=perhaps"], "--database-prepared-statements"),
         (&["--sub=alice"], "--sub"),
         (&["--redis-url=redis://127.0.0.1:1", "migrate"], "--redis-url"),
     ];

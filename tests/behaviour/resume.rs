@@ -59,6 +59,27 @@ async fn until_asked(api: &FakeApi, sessions: usize) {
 }
 
 #[tokio::test]
+async fn a_resume_does_not_wait_for_what_is_not_kept_any_more() {
+    let (api, gateway) = start().await;
+    let (begins_later, empty, untouched) = (api.channel(9), api.channel(5), api.channel(3));
+    api.remove(begins_later, 7);
+    api.remove(empty, 5);
+    let mut alice = gateway.session("alice").await;
+    let cursors = [(begins_later, 2), (empty, 1), (untouched, 3)];
+    let cursors: serde_json::Map<_, _> =
+        cursors.into_iter().map(|(channel, seq)| (channel.to_string(), json!(seq))).collect();
+    resume(&mut alice, Value::Object(cursors)).await;
+
+    expect(&mut alice, begins_later, [8, 9]).await;
+    let resumed = alice.next_json().await;
+    let stands_at = json!({begins_later.to_string(): 9, empty.to_string(): 5, untouched.to_string(): 3});
+    assert_eq!((&resumed["type"], &resumed["channels"]), (&json!("resumed"), &stands_at), "{resumed}");
+    assert_eq!(resumed["resyncRequired"], json!([]));
+    deliver(&gateway, empty, [6]).await;
+    expect(&mut alice, empty, [6]).await;
+}
+
+#[tokio::test]
 async fn a_resume_brings_what_was_missed_page_by_page_and_says_what_it_could_not_bring() {
     let (api, gateway) = start().await;
     let (behind, up_to_date, ahead) = (api.channel(450), api.channel(7), api.channel(4));

@@ -75,6 +75,21 @@ async fn what_does_not_come_is_read_from_the_log_up_to_what_did() {
 }
 
 #[tokio::test]
+async fn a_gap_of_what_is_not_kept_any_more_is_not_waited_for() {
+    let (api, gateway) = start().await;
+    let channel = api.channel(40);
+    let mut alice = gateway.session("alice").await;
+    deliver(&gateway, channel, &[1]).await;
+    assert_eq!(alice.next_json().await, entry_of(channel, 1));
+    api.remove(channel, 30);
+    deliver(&gateway, channel, &[33]).await;
+    expect(&mut alice, channel, &[31, 32, 33]).await;
+    api.remove(channel, 40);
+    deliver(&gateway, channel, &[41]).await;
+    assert_eq!(alice.next_json().await, entry_of(channel, 41));
+}
+
+#[tokio::test]
 async fn one_read_fills_the_gap_of_every_session() {
     let (api, gateway) = start().await;
     let channel = api.channel(3);

@@ -13,8 +13,10 @@ mod migration;
 mod on_disk;
 mod on_postgres;
 mod outbox;
+mod partitions;
 mod push_folding;
 mod push_jobs;
+mod retention;
 mod roles;
 mod throughput;
 

@@ -10,6 +10,7 @@ pub mod jwks;
 pub mod keys;
 pub mod kube_service;
 pub mod nginx;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod postgres_programs;

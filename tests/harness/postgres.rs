@@ -248,7 +248,8 @@ fn is_root() -> bool {
     tempfile::tempfile().and_then(|file| file.metadata()).is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-fn unprivileged_owner(directory: &Path) -> Option<(u32, u32)> {
+/// Gives the directory to whom a server runs as that refuses to run as root; `None`: the tests do not run as root.
+pub(crate) fn unprivileged_owner(directory: &Path) -> Option<(u32, u32)> {
     if !is_root() {
         return None;
     }

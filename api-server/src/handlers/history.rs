@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use shared_runtime::rejection::Rejection;
-use shared_types::Entry;
+use shared_types::{Entry, Seq};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::EntrySchema;
@@ -39,11 +39,16 @@ pub struct EntryPage {
     entries: Vec<Entry>,
     /// Whether there are more in the direction of paging; with `aroundSeq`, on either side.
     has_more: bool,
+    /// Up to here nothing is kept any more. Said when the entries do not begin right after the cursor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    removed_seq: Option<Seq>,
 }
 
 impl From<Page> for EntryPage {
     fn from(page: Page) -> Self {
-        Self { entries: page.entries, has_more: page.has_more }
+        let removed_seq = (page.removed_seq > 0).then_some(page.removed_seq);
+        Self { entries: page.entries, has_more: page.has_more, removed_seq }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What outlives a process: channels, participants, entries, the outbox, devices, push jobs.
+//! What outlives a process: channels, participants, entries, the outbox, retention, devices, push jobs.
 
 mod columns;
 mod error;
@@ -15,10 +15,11 @@ use shared_types::{ChannelId, ClientMessageId, DeviceId, Entry, EntryBody, Entry
 use uuid::Uuid;
 
 pub use error::StoreError;
-pub use postgres::{Postgres, migrate};
+pub use postgres::{Postgres, Statements, migrate, migrate_with};
 pub use sqlite::Sqlite;
 pub use tables::{
-    Appender, ChannelStore, DeviceStore, EntryStore, OutboxStore, ParticipantStore, PushJobStore, Store,
+    Appender, ChannelStore, DeviceStore, EntryStore, OutboxStore, ParticipantStore, PushJobStore,
+    RetentionStore, Store,
 };
 
 /// No lease of an api-server and no age of a row is asked for beyond this; the server's own are 6 s and 10 s. What lies
@@ -244,6 +245,17 @@ pub enum Window {
 pub struct Page {
     pub entries: Vec<Entry>,
     pub has_more: bool,
+    /// Up to here nothing is kept any more. Looked up when the entries do not begin right after the cursor that was
+    /// asked for; else 0.
+    pub removed_seq: Seq,
+}
+
+/// One batch of the removal of old entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    pub entries: u64,
+    /// There is nothing more to do now, or it is another process's turn.
+    pub is_done: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]

@@ -9,15 +9,23 @@ use shared_types::{ChannelId, DeviceId, Seq, UserId};
 
 use super::{
     Change, ChannelCursor, ChannelView, Committed, Connections, Device, DevicePlatform, DeviceTarget, Draft,
-    Member, Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Role,
-    Standing, StoreError, Verdict, Window,
+    Member, Membership, MovedCursor, OutboxId, Page, Participants, PushJob, PushWanted, ReadCursor, Removal,
+    Role, Standing, StoreError, Verdict, Window,
 };
 
-/// Everything that is kept for ever. Two real implementations: Postgres, and SQLite for the embedded edition; one
+/// Everything that outlives a process. Two real implementations: Postgres, and SQLite for the embedded edition; one
 /// suite of tests runs both.
 #[async_trait]
 pub trait Store:
-    ChannelStore + ParticipantStore + EntryStore + OutboxStore + DeviceStore + PushJobStore + Send + Sync
+    ChannelStore
+    + ParticipantStore
+    + EntryStore
+    + OutboxStore
+    + RetentionStore
+    + DeviceStore
+    + PushJobStore
+    + Send
+    + Sync
 {
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -225,6 +233,23 @@ pub trait OutboxStore {
 
     /// The age of the oldest row, whoever works on it; zero when there is none.
     async fn outbox_age(&self) -> Result<Duration, StoreError>;
+}
+
+/// The removal of what is older than is to be kept: in rounds through all channels, one process at a time.
+#[async_trait]
+pub trait RetentionStore {
+    /// Removes the oldest entries of some channels, if it is this process's turn: at most `most` entries, older than
+    /// `kept_for`, and of at most `most` channels. Each channel loses the beginning of its log and nothing else; `seq`
+    /// goes on as if nothing had been removed. With the last entries of a round goes what has not been delivered of them.
+    ///
+    /// Until `lease` is over the next batch is this process's too; a round begins `pause` after the one before it.
+    async fn remove_old_entries(
+        &self,
+        kept_for: Duration,
+        most: i64,
+        lease: Duration,
+        pause: Duration,
+    ) -> Result<Removal, StoreError>;
 }
 
 /// One job for each device and channel: what it has still to be told, and up to where it has been told.

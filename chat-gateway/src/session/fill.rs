@@ -48,7 +48,7 @@ impl Fill {
         match self {
             Self::Entries { gap, reading } => {
                 let Ok(page) = ready!(reading.as_mut().poll(cx)) else { return Poll::Ready(Err(GivenUp)) };
-                order.fill(*gap, &page, Instant::now());
+                order.fill(*gap, page.removed_seq, &page.frames, Instant::now());
                 gateway.metrics.gap(GapOutcome::Filled);
             }
             Self::Beginning { channel_id, answer } => {

@@ -185,13 +185,18 @@ impl Order {
         self.is_complete = true;
     }
 
-    /// Takes what the log has after the gap's beginning, up to what was held: more the user may have no right to.
-    pub(crate) fn fill(&mut self, gap: Gap, page: &[Arc<Frame>], now: Instant) {
+    /// Takes what the log has after the gap's beginning, up to what was held: more the user may have no right to. Nothing
+    /// is kept up to `removed_seq`, so that is not waited for.
+    pub(crate) fn fill(&mut self, gap: Gap, removed_seq: Seq, page: &[Arc<Frame>], now: Instant) {
         let Some(held) = self.held.iter_mut().find(|held| held.channel_id == gap.channel_id) else { return };
         // What is missing after this page is asked for at once.
         held.due = Some(now);
-        let Some(highest) = held.frames.last().map(seq_of) else { return };
+        let (Some(lowest), Some(highest)) = (held.frames.first().map(seq_of), held.frames.last().map(seq_of))
+        else {
+            return;
+        };
         let Some(written) = self.written.get_mut(&gap.channel_id) else { return };
+        written.last = written.last.max(removed_seq.min(lowest - 1));
         for frame in page {
             let seq = seq_of(frame);
             if seq == written.last + 1 && seq <= highest {

@@ -174,9 +174,10 @@ impl Resume {
 }
 
 impl Channel {
-    /// Makes a page's entries ready, as far as they are wanted.
+    /// Makes a page's entries ready, as far as they are wanted. What is not kept any more is not waited for.
     fn take(&mut self, page: &Page, order: &mut Order) {
-        for frame in page.iter() {
+        self.at = self.at.max(page.removed_seq.min(self.last));
+        for frame in page.frames.iter() {
             if let Some(position) = frame.position
                 && position.seq > self.at
                 && position.seq <= self.last

@@ -17,7 +17,7 @@ use super::{AnyStore, draft, group, open};
 const A_DAY: i64 = 86_400;
 
 /// Two servers of each edition, and a way past them.
-async fn both_editions() -> ([([AnyStore; 2], Tables); 2], TempDir) {
+pub(super) async fn both_editions() -> ([([AnyStore; 2], Tables); 2], TempDir) {
     let url = Postgres::shared().await.fresh_database().await;
     let postgres = [(); 2].map(|()| Arc::new(PostgresStore::new(&url, 2).unwrap()) as AnyStore);
     let folder = tempfile::tempdir().unwrap();

@@ -32,6 +32,19 @@ export class ChannelLog {
     this.#highestSeen = Math.max(this.#highestSeen, seq);
   }
 
+  /** Of the log nothing is kept up to `seq`: that is not waited for. Returns those whose turn it is now. */
+  skip(seq: number): Entry[] {
+    if (seq <= this.#cursor) return [];
+    this.expect(seq);
+    // What waits was kept when it came.
+    const waiting = [...this.#held.values()].filter((entry) => entry.seq <= seq).sort((one, other) => one.seq - other.seq);
+    for (const entry of waiting) this.#held.delete(entry.seq);
+    this.#cursor = seq;
+    const next = this.#held.get(seq + 1);
+    if (next) this.#pass(next, waiting);
+    return waiting;
+  }
+
   /** Takes entries from any source in any order; returns those whose turn it is now. */
   offer(entries: Iterable<Entry>): Entry[] {
     const ready: Entry[] = [];

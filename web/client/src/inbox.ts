@@ -65,6 +65,15 @@ export class Inbox {
     this.#watchGap(channelId, log);
   }
 
+  /** Of this channel nothing is kept up to `seq` any more. */
+  skip(channelId: string, seq: number): void {
+    const log = this.#logs.get(channelId);
+    if (!log) return;
+    const ready = log.skip(seq);
+    if (ready.length > 0) this.events.entries(channelId, ready);
+    this.#watchGap(channelId, log);
+  }
+
   /** The server has told that this channel goes up to `seq`. */
   expect(channelId: string, seq: number): void {
     const log = this.#logs.get(channelId);

@@ -100,6 +100,8 @@ export type EntryPage = {
   entries: Array<Entry>;
   /** Whether there are more in the direction of paging; with `aroundSeq`, on either side. */
   hasMore: boolean;
+  /** Up to here nothing is kept any more. Said when the entries do not begin right after the cursor. */
+  removedSeq?: number | null;
 };
 
 /** One wrong field and its rule. */

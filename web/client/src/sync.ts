@@ -34,6 +34,7 @@ export async function sync(rest: Rest, inbox: Inbox, channelIds: Iterable<string
           goneChannels.push(channelId);
           return false;
         }
+        if (page.removedSeq) inbox.skip(channelId, page.removedSeq);
         inbox.offer(channelId, page.entries);
         // A page without entries that promises more would be asked for for ever.
         return page.hasMore && page.entries.length > 0;

@@ -40,6 +40,8 @@ export class FakeServer {
   socketPath = "/ws";
   refusedTokens = new Set<string>();
   connects = 0;
+  /** Up to here nothing is kept of any channel. */
+  removedSeq = 0;
   /** Runs between reading the log for `/sync` and answering. */
   duringSync: (() => Promise<void> | void) | undefined;
   pageLimit = 200;
@@ -206,8 +208,11 @@ export class FakeServer {
   async #sync(mine: FakeChannel[], body: { channels: Record<string, number> }): Promise<Answer> {
     const channels: Record<string, unknown> = {};
     for (const channel of mine.filter((one) => one.id in body.channels)) {
-      const after = channel.entries.slice(body.channels[channel.id]);
-      channels[channel.id] = { entries: after.slice(0, this.pageLimit), hasMore: after.length > this.pageLimit };
+      const cursor = body.channels[channel.id] ?? 0;
+      const removedSeq = cursor < this.removedSeq ? this.removedSeq : undefined;
+      const after = channel.entries.slice(Math.max(cursor, this.removedSeq));
+      const hasMore = after.length > this.pageLimit;
+      channels[channel.id] = { entries: after.slice(0, this.pageLimit), hasMore, removedSeq };
     }
     const newChannels = mine.map((channel) => channel.id).filter((id) => !(id in body.channels));
     await this.duringSync?.();

@@ -25,6 +25,22 @@ test("a gap is filled through sync, and what came after it waits", async (t) => 
   assert.deepEqual(last.channels, { c: 5 });
 });
 
+test("what the server does not keep any more is not waited for", async (t) => {
+  const { server, client } = await fixture(t);
+  server.addChannel("c", ["alice", "bob"], 2);
+  server.addChannel("empty", ["alice", "bob"], 2);
+  server.resumes = false;
+  const alice = await client().started();
+  server.closeAll(1011);
+  server.removedSeq = 6;
+  for (const at of range(3, 8)) server.store("c", "bob", `${at}`);
+  for (const at of range(3, 6)) server.store("empty", "bob", `${at}`);
+  await until(() => alice.entries.length === 2);
+  server.post("empty", "bob", "7");
+  await until(() => alice.entries.length === 3);
+  assert.deepEqual([alice.seqs("c"), alice.seqs("empty")], [[7, 8], [7]]);
+});
+
 test("a long absence is read page by page", async (t) => {
   const { server, client } = await fixture(t);
   server.addChannel("c", ["alice", "bob"], 1);

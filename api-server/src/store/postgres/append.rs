@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use shared_types::{Entry, EntryBody, EntryId};
-use sqlx::pool::PoolConnection;
-use sqlx::{FromRow, Postgres as PgDriver};
+use sqlx::FromRow;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::append_known::{Outcome, Plan, append_known};
+use super::statements::Kept;
 use crate::store::columns::Moment;
 use crate::store::rows::{corrupt, raw_json};
 use crate::store::{Appender, Draft, OutboxId, StoreError, Verdict};
@@ -25,7 +25,7 @@ const JUDGED_FOR: Duration = Duration::from_secs(1);
 /// A connection that one writer keeps for itself, so that no batch waits for one or is preceded by a check.
 pub(super) struct AppendConnection {
     store: Postgres,
-    connection: Option<PoolConnection<PgDriver>>,
+    connection: Option<Kept>,
     last_repeat: Option<Instant>,
 }
 
@@ -53,7 +53,7 @@ impl Appender for AppendConnection {
     async fn append(&mut self, outbox: OutboxId, drafts: &[&Draft]) -> Result<Vec<Verdict>, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.store.pool.acquire().await?,
+            None => self.store.pool.keep_one().await?,
         };
         match timeout(ANSWER_LIMIT, self.run(&mut connection, outbox, drafts)).await {
             Ok(Ok(verdicts)) => {
@@ -80,7 +80,7 @@ impl AppendConnection {
     /// Without judging each row, if nothing is expected to be judged; otherwise, and when that fails, with.
     async fn run(
         &mut self,
-        connection: &mut PoolConnection<PgDriver>,
+        connection: &mut Kept,
         outbox: OutboxId,
         drafts: &[&Draft],
     ) -> Result<Vec<Verdict>, StoreError> {
@@ -98,7 +98,7 @@ impl AppendConnection {
 }
 
 async fn judge_and_append(
-    connection: &mut PoolConnection<PgDriver>,
+    connection: &mut Kept,
     outbox: OutboxId,
     owner: Uuid,
     drafts: &[&Draft],
@@ -117,7 +117,7 @@ async fn judge_and_append(
         .bind(optional(|draft| draft.client_message_id.as_ref().map(shared_types::ClientMessageId::as_str)))
         .bind(outbox.0)
         .bind(owner)
-        .fetch_all(&mut **connection)
+        .fetch_all(connection)
         .await?)
 }
 

@@ -1,10 +1,10 @@
 //! The batch statement for senders who are known to take part.
 
 use shared_types::{ClientMessageId, Timestamp};
-use sqlx::pool::PoolConnection;
-use sqlx::{Postgres as PgDriver, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
+use super::statements::Kept;
 use crate::store::rows::corrupt;
 use crate::store::{Draft, OutboxId, StoreError, Verdict};
 
@@ -67,7 +67,7 @@ impl Plan {
 }
 
 pub(super) async fn append_known(
-    connection: &mut PoolConnection<PgDriver>,
+    connection: &mut Kept,
     outbox: OutboxId,
     owner: Uuid,
     drafts: &[&Draft],
@@ -96,7 +96,7 @@ pub(super) async fn append_known(
     )
     .bind(outbox.0)
     .bind(owner)
-    .fetch_one(&mut **connection)
+    .fetch_one(connection)
     .await?;
     match row.try_get::<&str, _>(0)? {
         "stored" => verdicts(plan, &row.try_get::<Vec<i64>, _>(1)?, &row.try_get::<Vec<_>, _>(2)?),

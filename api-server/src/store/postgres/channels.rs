@@ -30,7 +30,7 @@ impl ChannelStore for Postgres {
         .bind(channel.0)
         .bind(ChannelKind::Group.word())
         .bind(name)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
         insert_participants(&mut transaction, channel, members, 0).await?;
         transaction.commit().await?;
@@ -49,7 +49,7 @@ impl ChannelStore for Postgres {
         .bind(ChannelId::generate().0)
         .bind(ChannelKind::Direct.word())
         .bind(&pair)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(&mut transaction)
         .await?;
         let Some(id) = created else {
             transaction.rollback().await?;
@@ -129,7 +129,7 @@ impl ChannelStore for Postgres {
         )
         .bind(channel.0)
         .bind(name)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(&mut transaction)
         .await?;
         if row.map(|row| row.try_get::<i32, _>(0)).transpose()?.is_none() {
             return Ok(Change::Unchanged);

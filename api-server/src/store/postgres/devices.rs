@@ -23,12 +23,12 @@ impl DeviceStore for Postgres {
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended(coalesce($1, $2), 0))")
             .bind(installation)
             .bind(registration)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         // Then one at a time for each user, or several at once each count the others' devices as not there yet.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 1))")
             .bind(user.as_str())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         sqlx::query(
             "DELETE FROM devices WHERE (installation_id = $3 OR registration_token = $4)
@@ -38,13 +38,13 @@ impl DeviceStore for Postgres {
         .bind(device.as_str())
         .bind(installation)
         .bind(registration)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
         let others: i64 =
             sqlx::query_scalar("SELECT count(*) FROM devices WHERE user_id = $1 AND device_id <> $2")
                 .bind(user.as_str())
                 .bind(device.as_str())
-                .fetch_one(&mut *transaction)
+                .fetch_one(&mut transaction)
                 .await?;
         if others >= most {
             return Ok(None);
@@ -63,7 +63,7 @@ impl DeviceStore for Postgres {
         .bind(platform.word())
         .bind(installation)
         .bind(registration)
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut transaction)
         .await?;
         transaction.commit().await?;
         Ok(Some(row.try_into()?))

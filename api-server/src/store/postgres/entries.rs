@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, UserId};
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::Postgres;
+use super::statements::Transaction;
 use crate::store::columns::Moment;
-use crate::store::rows::{EntryRow, change_columns, entries, entry_columns, page};
+use crate::store::rows::{EntryRow, REMOVED_SEQ, change_columns, entries, entry_columns, page};
 use crate::store::{Committed, EntryStore, OutboxId, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
@@ -19,13 +20,20 @@ impl EntryStore for Postgres {
         match window {
             Window::Latest => self.before(channel, Seq::MAX, limit).await,
             Window::Before(seq) => self.before(channel, seq, limit).await,
-            Window::After(seq) => self.after(channel, seq, limit).await,
+            Window::After(seq) => {
+                let mut page = self.after(channel, seq, limit).await?;
+                if page.begins_later_than(seq) {
+                    page.removed_seq = self.removed_seq(channel).await?;
+                }
+                Ok(page)
+            }
             Window::Around(seq) => {
                 // The entry itself leads the newer half.
                 let older = self.before(channel, seq, limit / 2).await?;
                 let newer = self.after(channel, seq - 1, limit - limit / 2).await?;
                 let has_more = older.has_more || newer.has_more;
-                Ok(Page { entries: older.entries.into_iter().chain(newer.entries).collect(), has_more })
+                let entries = older.entries.into_iter().chain(newer.entries).collect();
+                Ok(Page { entries, has_more, removed_seq: 0 })
             }
         }
     }
@@ -37,16 +45,18 @@ impl EntryStore for Postgres {
         limit: i64,
     ) -> Result<HashMap<ChannelId, Page>, StoreError> {
         let (channels, after): (Vec<Uuid>, Vec<i64>) = cursors.iter().map(|(id, seq)| (id.0, *seq)).unzip();
-        let mine =
-            sqlx::query("SELECT channel_id FROM participants WHERE user_id = $1 AND channel_id = ANY ($2)")
-                .bind(user.as_str())
-                .bind(&channels)
-                .fetch_all(&self.pool)
-                .await?;
+        let mine: Vec<(Uuid, Seq)> = sqlx::query_as(
+            "SELECT p.channel_id, c.last_seq FROM participants p JOIN channels c ON c.id = p.channel_id
+             WHERE p.user_id = $1 AND p.channel_id = ANY ($2)",
+        )
+        .bind(user.as_str())
+        .bind(&channels)
+        .fetch_all(&self.pool)
+        .await?;
         let mut pages: HashMap<ChannelId, Page> = HashMap::with_capacity(mine.len());
-        for row in mine {
-            let page = Page { entries: Vec::new(), has_more: false };
-            pages.insert(ChannelId(row.try_get(0)?), page);
+        for (channel, _) in &mine {
+            let page = Page { entries: Vec::new(), has_more: false, removed_seq: 0 };
+            pages.insert(ChannelId(*channel), page);
         }
         // Membership is checked again by the statement that reads, so that nobody reads on after a removal.
         let sql = format!(
@@ -73,6 +83,15 @@ impl EntryStore for Postgres {
                 page.has_more = true;
             }
         }
+        for (channel, last_seq) in mine.into_iter().map(|(id, last_seq)| (ChannelId(id), last_seq)) {
+            let (Some(page), Some(cursor)) = (pages.get_mut(&channel), cursors.get(&channel)) else {
+                continue;
+            };
+            // Most channels have nothing new, and that is known already.
+            if *cursor < last_seq && page.begins_later_than(*cursor) {
+                page.removed_seq = self.removed_seq(channel).await?;
+            }
+        }
         Ok(pages)
     }
 }
@@ -94,6 +113,11 @@ impl Postgres {
         self.page(sql, channel, seq, limit).await
     }
 
+    /// Up to where retention has removed everything.
+    async fn removed_seq(&self, channel: ChannelId) -> Result<Seq, StoreError> {
+        Ok(sqlx::query_scalar(REMOVED_SEQ).bind(channel.0).fetch_one(&self.pool).await?)
+    }
+
     /// One more than asked for is read: its presence is `has_more`.
     async fn page(&self, sql: String, channel: ChannelId, seq: Seq, limit: i64) -> Result<Page, StoreError> {
         let rows = sqlx::query_as(sqlx::AssertSqlSafe(sql))
@@ -109,7 +133,7 @@ impl Postgres {
 /// Appends an entry that is no message, and the intent to deliver it, within the transaction that changes what it
 /// tells of. The channel's row is locked by the caller; `version_step` is how much the membership's version grows.
 pub(super) async fn append_change(
-    connection: &mut PgConnection,
+    connection: &mut Transaction,
     owner: Uuid,
     channel: ChannelId,
     sender: &UserId,

@@ -64,7 +64,10 @@ impl OutboxStore for Postgres {
              CROSS JOIN LATERAL unnest(a.channel_ids, a.first_seqs, a.last_seqs)
                  AS place (channel_id, first_seq, last_seq)
              JOIN channels c ON c.id = place.channel_id
-             JOIN entries e ON e.channel_id = place.channel_id AND e.seq BETWEEN place.first_seq AND place.last_seq
+             CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = place.channel_id
+                   AND entries.seq BETWEEN place.first_seq AND place.last_seq ORDER BY entries.seq OFFSET 0
+             ) e
              ORDER BY e.channel_id, e.seq"
         );
         let rows: Vec<CommittedRow> = sqlx::query_as(sqlx::AssertSqlSafe(sql))

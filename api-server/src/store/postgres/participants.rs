@@ -5,11 +5,11 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use shared_types::api_server_api::Ack;
 use shared_types::{ChannelId, EntryBody, Seq, UserId};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Postgres;
 use super::entries::append_change;
+use super::statements::Transaction;
 use crate::store::rows::{
     MEMBER_COLUMNS, MemberRow, MembershipRow, ParticipantRow, StandingRow, by_channel, by_user, parsed,
 };
@@ -117,13 +117,13 @@ impl ParticipantStore for Postgres {
             // One row is deleted and another one may be promoted: locked in the order in which acks lock them.
             sqlx::query("SELECT 1 FROM participants WHERE channel_id = $1 ORDER BY user_id FOR UPDATE")
                 .bind(channel.0)
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
                 .await?;
         }
         sqlx::query("DELETE FROM participants WHERE channel_id = $1 AND user_id = $2")
             .bind(channel.0)
             .bind(user.as_str())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         if removed == Role::Owner {
             promote_an_owner_if_none_is_left(&mut transaction, channel).await?;
@@ -157,7 +157,7 @@ impl ParticipantStore for Postgres {
             .bind(channel.0)
             .bind(user.as_str())
             .bind(role.word())
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         let Some(row) = row else { return Ok(Err(Change::Unchanged)) };
         if let Err(denial) = roles::still_owned(owners(&mut transaction, channel).await?) {
@@ -197,7 +197,7 @@ impl ParticipantStore for Postgres {
 /// is no such channel or the caller may not know of it. Two statements, so that the second sees what was
 /// committed while the first waited.
 pub(super) async fn lock_and_read_standing(
-    connection: &mut PgConnection,
+    connection: &mut Transaction,
     channel: ChannelId,
     caller: &UserId,
     may_manage: bool,
@@ -221,7 +221,7 @@ pub(super) async fn lock_and_read_standing(
 
 /// Adds those who are not in yet; answers them, in the order given.
 pub(super) async fn insert_participants(
-    connection: &mut PgConnection,
+    connection: &mut Transaction,
     channel: ChannelId,
     members: &[(UserId, Role)],
     joined_seq: Seq,
@@ -248,7 +248,7 @@ pub(super) async fn insert_participants(
 }
 
 async fn role_of(
-    connection: &mut PgConnection,
+    connection: &mut Transaction,
     channel: ChannelId,
     user: &UserId,
 ) -> Result<Option<Role>, StoreError> {
@@ -261,7 +261,7 @@ async fn role_of(
     role.map(parsed).transpose()
 }
 
-async fn owners(connection: &mut PgConnection, channel: ChannelId) -> Result<i64, StoreError> {
+async fn owners(connection: &mut Transaction, channel: ChannelId) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM participants WHERE channel_id = $1 AND role = 'owner'")
         .bind(channel.0)
         .fetch_one(connection)
@@ -269,7 +269,7 @@ async fn owners(connection: &mut PgConnection, channel: ChannelId) -> Result<i64
 }
 
 async fn promote_an_owner_if_none_is_left(
-    connection: &mut PgConnection,
+    connection: &mut Transaction,
     channel: ChannelId,
 ) -> Result<(), StoreError> {
     if owners(connection, channel).await? > 0 {

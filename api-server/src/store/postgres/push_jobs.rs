@@ -156,7 +156,9 @@ impl Postgres {
         let (channel_ids, seqs): (Vec<Uuid>, Vec<Seq>) = wanted.into_iter().unzip();
         let sql = format!(
             "SELECT {ENTRY_COLUMNS} FROM unnest($1::uuid[], $2::bigint[]) AS wanted (channel_id, seq)
-             JOIN entries e ON e.channel_id = wanted.channel_id AND e.seq = wanted.seq"
+             CROSS JOIN LATERAL (
+                 SELECT * FROM entries WHERE entries.channel_id = wanted.channel_id AND entries.seq = wanted.seq LIMIT 1
+             ) e"
         );
         Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .bind(channel_ids)

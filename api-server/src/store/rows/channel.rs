@@ -10,15 +10,15 @@ use super::{EntryRow, parsed};
 use crate::store::columns::Moment;
 use crate::store::{ChannelKind, ChannelView, StoreError};
 
-/// One channel `c` as its participant `p` sees it. `unread_count` counts the messages of others after `read_seq`;
-/// the range is empty, and costs nothing, for a channel that is read to its end.
+/// One channel `c` as its participant `p` sees it. `unread_count` counts the messages of others after `read_seq`; the log
+/// of a channel that is read to its end is not looked at.
 pub(in crate::store) const CHANNEL_VIEW: &str = "
     SELECT c.id, c.kind, c.name, c.last_seq, c.updated_at, coalesce(p.read_seq, 0) AS read_seq,
            (SELECT count(*) FROM participants m WHERE m.channel_id = c.id) AS member_count,
-           CASE WHEN p.user_id IS NULL THEN 0 ELSE (
+           CASE WHEN p.read_seq < c.last_seq THEN (
                SELECT count(*) FROM entries u
                WHERE u.channel_id = c.id AND u.seq > p.read_seq AND u.type = 'message' AND u.sender_id <> p.user_id
-           ) END AS unread_count";
+           ) ELSE 0 END AS unread_count";
 
 #[derive(FromRow)]
 pub(in crate::store) struct ViewRow {

@@ -1,6 +1,6 @@
 //! Rows of `entries`.
 
-use shared_types::{ChannelId, Entry, EntryBody, EntryId, UserId};
+use shared_types::{ChannelId, Entry, EntryBody, EntryId, Seq, UserId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -38,6 +38,11 @@ macro_rules! entry_columns {
     };
 }
 pub(in crate::store) use entry_columns;
+
+/// Up to which `seq` the log of channel $1 has nothing any more.
+pub(in crate::store) const REMOVED_SEQ: &str = "
+    SELECT coalesce((SELECT e.seq - 1 FROM entries e WHERE e.channel_id = $1 ORDER BY e.seq LIMIT 1),
+                    (SELECT c.last_seq FROM channels c WHERE c.id = $1), 0)";
 
 #[derive(FromRow)]
 pub(in crate::store) struct EntryRow {
@@ -92,7 +97,14 @@ pub(in crate::store) fn page(mut rows: Vec<EntryRow>, limit: i64) -> Result<Page
     if has_more {
         rows.pop();
     }
-    Ok(Page { entries: entries(rows)?, has_more })
+    Ok(Page { entries: entries(rows)?, has_more, removed_seq: 0 })
+}
+
+impl Page {
+    /// Whether something may be missing between the cursor that was asked for and the entries.
+    pub(in crate::store) fn begins_later_than(&self, cursor: Seq) -> bool {
+        self.entries.first().is_none_or(|entry| entry.seq > cursor.max(0) + 1)
+    }
 }
 
 /// `content` and `user_ids` of an entry that tells of a change.

@@ -13,7 +13,7 @@ use super::{ChannelKind, DevicePlatform, Role, StoreError};
 
 pub(super) use channel::{CHANNEL_VIEW, ViewRow, views};
 pub(super) use device::{DEVICE_COLUMNS, DeviceRow, target_columns};
-pub(super) use entry::{EntryRow, change_columns, entries, entry_columns, page};
+pub(super) use entry::{EntryRow, REMOVED_SEQ, change_columns, entries, entry_columns, page};
 pub(super) use member::{
     MEMBER_COLUMNS, MemberRow, MembershipRow, ParticipantRow, StandingRow, by_channel, by_user, moved_cursors,
 };

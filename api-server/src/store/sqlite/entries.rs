@@ -11,7 +11,7 @@ use super::Sqlite;
 use super::ids::json_of;
 use super::outbox::intend;
 use crate::store::columns::Moment;
-use crate::store::rows::{change_columns, entry_columns, page};
+use crate::store::rows::{REMOVED_SEQ, change_columns, entry_columns, page};
 use crate::store::{Committed, EntryStore, OutboxId, Page, StoreError, Window};
 
 const COLUMNS: &str = entry_columns!("e");
@@ -22,13 +22,20 @@ impl EntryStore for Sqlite {
         match window {
             Window::Latest => before(&self.readers, channel, Seq::MAX, limit).await,
             Window::Before(seq) => before(&self.readers, channel, seq, limit).await,
-            Window::After(seq) => after(&self.readers, channel, seq, limit).await,
+            Window::After(seq) => {
+                let mut page = after(&self.readers, channel, seq, limit).await?;
+                if page.begins_later_than(seq) {
+                    page.removed_seq = removed_seq(&self.readers, channel).await?;
+                }
+                Ok(page)
+            }
             Window::Around(seq) => {
                 // The entry itself leads the newer half.
                 let older = before(&self.readers, channel, seq, limit / 2).await?;
                 let newer = after(&self.readers, channel, seq - 1, limit - limit / 2).await?;
                 let has_more = older.has_more || newer.has_more;
-                Ok(Page { entries: older.entries.into_iter().chain(newer.entries).collect(), has_more })
+                let entries = older.entries.into_iter().chain(newer.entries).collect();
+                Ok(Page { entries, has_more, removed_seq: 0 })
             }
         }
     }
@@ -56,9 +63,13 @@ impl EntryStore for Sqlite {
             let Some(cursor) = cursors.get(&channel) else { continue };
             // Most channels have nothing new, and that is known already.
             let page = if *cursor < last_seq {
-                after(&mut *snapshot, channel, *cursor, limit).await?
+                let mut page = after(&mut *snapshot, channel, *cursor, limit).await?;
+                if page.begins_later_than(*cursor) {
+                    page.removed_seq = removed_seq(&mut *snapshot, channel).await?;
+                }
+                page
             } else {
-                Page { entries: Vec::new(), has_more: false }
+                Page { entries: Vec::new(), has_more: false, removed_seq: 0 }
             };
             pages.insert(channel, page);
         }
@@ -91,6 +102,11 @@ async fn after(
         "SELECT {COLUMNS} FROM entries e WHERE e.channel_id = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3"
     );
     read(connection, sql, channel, seq, limit).await
+}
+
+/// Up to where retention has removed everything.
+async fn removed_seq(connection: impl SqliteExecutor<'_>, channel: ChannelId) -> Result<Seq, StoreError> {
+    Ok(sqlx::query_scalar(REMOVED_SEQ).bind(channel.0).fetch_one(connection).await?)
 }
 
 async fn read(

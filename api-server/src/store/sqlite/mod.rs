@@ -10,6 +10,7 @@ mod moments;
 mod outbox;
 mod participants;
 mod push_jobs;
+mod retention;
 
 use std::path::Path;
 use std::time::Duration;

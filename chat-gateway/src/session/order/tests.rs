@@ -74,7 +74,12 @@ impl Bench {
     }
 
     fn fill(&mut self, gap: Gap, seqs: std::ops::RangeInclusive<Seq>) {
-        self.order.fill(gap, &page(seqs), self.now);
+        self.fill_after_removal(gap, 0, seqs);
+    }
+
+    /// Of the log nothing is kept up to `removed_seq`.
+    fn fill_after_removal(&mut self, gap: Gap, removed_seq: Seq, seqs: std::ops::RangeInclusive<Seq>) {
+        self.order.fill(gap, removed_seq, &page(seqs), self.now);
         self.drain();
     }
 }
@@ -144,6 +149,24 @@ fn a_gap_that_stays_is_filled_up_to_what_was_held_and_no_further() {
     bench.fill(Gap { channel_id: channel(1), after: 1 }, 2..=9);
     assert_eq!(bench.out, [1, 2, 3, 4, 5]);
     assert_eq!(bench.offer(6), "written");
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_not_waited_for() {
+    let mut bench = Bench::new();
+    bench.offer(1);
+    bench.offer(9);
+    let first = bench.wait_for_gap().unwrap();
+    bench.fill_after_removal(first, 6, 7..=7);
+    assert_eq!(bench.order.take_due(bench.now, true), gap(7));
+    bench.fill(Gap { channel_id: channel(1), after: 7 }, 8..=8);
+    assert_eq!(bench.out, [1, 7, 8, 9]);
+    bench.offer(20);
+    let second = bench.wait_for_gap().unwrap();
+    // Even if what waits is not kept any more, it is written.
+    bench.fill_after_removal(second, 30, 31..=32);
+    assert_eq!(bench.out, [1, 7, 8, 9, 20]);
+    assert!(!bench.order.is_holding());
 }
 
 #[test]
