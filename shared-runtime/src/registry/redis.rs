@@ -81,7 +81,13 @@ impl SessionRegistry for RedisRegistry {
         if ids.is_empty() {
             return Ok(live);
         }
-        let leases = self.redis.values(ids.iter().map(|id| self.keys.lease(id))).await?;
+        // They are few. Whoever counts a server's MGETs counts look-ups of recipients.
+        let gets = ids.iter().map(|id| {
+            let mut get = cmd("GET");
+            get.arg(self.keys.lease(id));
+            get
+        });
+        let leases = self.redis.run(gets.collect()).await?;
         let mut dead = Vec::new();
         for (id, lease) in ids.into_iter().zip(leases) {
             match string(lease).and_then(|lease| serde_json::from_str::<Lease>(&lease).ok()) {
