@@ -35,7 +35,7 @@ pub(crate) async fn deliver(
     let mut traced = TracedDeliveries::begin(&gateway.traces, request.headers());
     let body = read(payload).await?;
     let began = Instant::now();
-    let mut deliveries = parse(&body, &traced)?;
+    let mut deliveries = parse(&body, &mut traced)?;
 
     let mut response = DeliverResponse::default();
     let (mut recipients, mut this_turn) = (0, 0);
@@ -43,6 +43,7 @@ pub(crate) async fn deliver(
     if let Some((one, frame)) = take_sample(&mut deliveries) {
         let delivered = gateway.hub.deliver(&[one], &Arc::new(frame));
         gateway.metrics.delivered(&delivered);
+        traced.note(0, &delivered);
         add(&mut response.absent, 0, delivered.absent);
         add(&mut response.awaiting_ack, 0, delivered.awaiting_ack);
         this_turn = 1;
@@ -51,7 +52,7 @@ pub(crate) async fn deliver(
         for some in all.chunks(RECIPIENTS_PER_TURN) {
             let delivered = gateway.hub.deliver(some, &frame);
             gateway.metrics.delivered(&delivered);
-            traced.note(index, &frame, &delivered);
+            traced.note(index, &delivered);
             add(&mut response.absent, index, delivered.absent);
             add(&mut response.awaiting_ack, index, delivered.awaiting_ack);
             this_turn += some.len();
@@ -61,6 +62,7 @@ pub(crate) async fn deliver(
             }
         }
     }
+    traced.end();
     gateway.metrics.deliver_recipients.observe((recipients + this_turn) as f64);
     gateway.metrics.deliver_duration.observe(began.elapsed().as_secs_f64());
     Ok(Json(response))
@@ -86,7 +88,7 @@ async fn read(payload: Payload) -> Result<Bytes, Rejection> {
 }
 
 /// All of it or nothing: each entry is the api-server's own bytes, shared by every mailbox that they go to.
-fn parse<'a>(body: &'a [u8], traced: &TracedDeliveries) -> Result<Vec<Shared<'a>>, Rejection> {
+fn parse<'a>(body: &'a [u8], traced: &mut TracedDeliveries) -> Result<Vec<Shared<'a>>, Rejection> {
     let request: DeliverRequest<'a> =
         serde_json::from_slice(body).map_err(|error| match error.classify() {
             Category::Data => Rejection::new(ProblemCode::InvalidRequest, error.to_string()),

@@ -8,7 +8,15 @@ use crate::session::frame::Frame;
 use crate::session::hub::Delivered;
 
 /// Their spans, ascending by the delivery's index. Nearly always empty, and then nothing is allocated.
-pub(super) struct TracedDeliveries(Vec<(usize, Span)>);
+pub(super) struct TracedDeliveries(Vec<TracedDelivery>);
+
+struct TracedDelivery {
+    index: usize,
+    span: Span,
+    frames: u64,
+    absent: usize,
+    awaiting_ack: usize,
+}
 
 impl TracedDeliveries {
     /// They begin now. What cannot be read is not traced, and delivered all the same.
@@ -20,33 +28,40 @@ impl TracedDeliveries {
         let spans = header.split(',').take(MAX_TRACED_DELIVERIES).filter_map(|part| {
             let (index, traceparent) = part.split_once('=')?;
             let span = traces.follow(traceparent)?.begin("deliver", SpanKind::Server)?;
-            Some((index.parse().ok()?, span))
+            Some(TracedDelivery { index: index.parse().ok()?, span, frames: 0, absent: 0, awaiting_ack: 0 })
         });
         Self(spans.collect())
     }
 
     /// Its writes are to hang below the span of its delivery.
-    pub(super) fn mark(&self, index: usize, frame: Frame) -> Frame {
-        match self.find(index) {
-            Some(position) => frame.traced(self.0[position].1.inside().clone()),
-            None => frame,
+    pub(super) fn mark(&mut self, index: usize, frame: Frame) -> Frame {
+        let Some(traced) = self.find(index) else { return frame };
+        if let Some(at) = frame.position {
+            traced.span.set("channelId", at.channel_id.to_string());
+            traced.span.set("seq", at.seq);
         }
+        frame.traced(traced.span.inside().clone())
     }
 
     /// Some of the recipients have been served.
-    pub(super) fn note(&mut self, index: usize, frame: &Frame, delivered: &Delivered) {
-        let Some(position) = self.find(index) else { return };
-        let span = &mut self.0[position].1;
-        if let Some(at) = frame.position {
-            span.set("channelId", at.channel_id.to_string());
-            span.set("seq", at.seq);
-        }
-        span.set("frames", delivered.frames as i64);
-        span.set("absent", delivered.absent.len() as i64);
-        span.set("awaitingAck", delivered.awaiting_ack.len() as i64);
+    pub(super) fn note(&mut self, index: usize, delivered: &Delivered) {
+        let Some(traced) = self.find(index) else { return };
+        traced.frames += delivered.frames;
+        traced.absent += delivered.absent.len();
+        traced.awaiting_ack += delivered.awaiting_ack.len();
     }
 
-    fn find(&self, index: usize) -> Option<usize> {
-        self.0.binary_search_by_key(&index, |(of, _)| *of).ok()
+    /// All have been served.
+    pub(super) fn end(self) {
+        for TracedDelivery { mut span, frames, absent, awaiting_ack, .. } in self.0 {
+            span.set("frames", frames as i64);
+            span.set("absent", absent as i64);
+            span.set("awaitingAck", awaiting_ack as i64);
+        }
+    }
+
+    fn find(&mut self, index: usize) -> Option<&mut TracedDelivery> {
+        let position = self.0.binary_search_by_key(&index, |traced| traced.index).ok()?;
+        self.0.get_mut(position)
     }
 }
