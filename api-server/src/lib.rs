@@ -20,4 +20,5 @@ pub mod startup;
 pub mod state;
 pub mod store;
 mod sweeper;
+mod worker_lag;
 pub mod writer;

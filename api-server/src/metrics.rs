@@ -52,6 +52,7 @@ pub struct StateLabels {
 pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     pub request_duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    pub http_worker_turn: Histogram,
     pub sends: Family<OutcomeLabels, Counter>,
     pub batch_size: Histogram,
     pub batch_duration: Histogram,
@@ -102,6 +103,12 @@ impl Metrics {
                 "http_request_duration_seconds",
                 "Time to answer a public request, by route",
                 Family::new_with_constructor(seconds),
+            ),
+            http_worker_turn: registered(
+                api,
+                "http_worker_turn_seconds",
+                "Time that an HTTP worker took for everything that was ready, while sends came",
+                seconds(),
             ),
             sends: registered(api, "sends", "Sends by what became of them", by_outcome(&SENDS)),
             batch_size: registered(

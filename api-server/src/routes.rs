@@ -18,17 +18,22 @@ use url::form_urlencoded;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
+use crate::body::Body;
 use crate::handlers::{
     channels, connect, devices, health, history, internal, members, read, send_message, sync,
 };
 use crate::openapi::Document;
 use crate::route_series::{RouteSeries, Series};
 use crate::state::State;
+use crate::worker_lag::WorkerLag;
 
 /// The public listener.
 pub fn public(services: &mut web::ServiceConfig) {
     services
-        .service(resource("/send/message").route(bare(web::post().to(send_message::send_message))))
+        .service(
+            resource("/send/message")
+                .route(web::post().to(send_message::send_message).wrap(from_fn(refuse_when_overloaded))),
+        )
         .service(
             resource("/channels")
                 .route(bare(web::post().to(channels::create_channel)))
@@ -87,10 +92,10 @@ pub fn internal(services: &mut web::ServiceConfig) {
         .default_service(web::to(nothing_here));
 }
 
-/// A path whose other methods are refused by name.
 /// Stands for every path that no route has.
 const UNKNOWN_ROUTE: &str = "unknown";
 
+/// A path whose other methods are refused by name.
 fn resource(path: &'static str) -> Resource {
     web::resource(path).app_data(RouteSeries::new(path)).default_service(web::to(wrong_method))
 }
@@ -110,6 +115,25 @@ async fn refuse_query(
         return Ok(request.error_response(rejection));
     }
     Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+/// Before anything is done for a send: under overload most are refused, which should cost little. What is wrong with
+/// one shows when it is sent again. Takes no query parameters either.
+async fn refuse_when_overloaded(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let is_overloaded = |state: &web::Data<State>| {
+        let lag = request.app_data::<WorkerLag>();
+        lag.is_some_and(WorkerLag::is_behind) || !state.writer.has_room()
+    };
+    if let Some(state) = request.app_data::<web::Data<State>>().filter(|state| is_overloaded(state)) {
+        state.metrics.count_send("overloaded");
+        // A connection with an unread body could not go on.
+        let _read = request.extract::<Body>().await;
+        return Ok(request.error_response(Rejection::overloaded(send_message::RETRY_AFTER)));
+    }
+    refuse_query(request, next).await
 }
 
 /// Only those who know the secret between the services may make internal calls.

@@ -43,6 +43,7 @@ use crate::routes::NoOrigins;
 use crate::state::State;
 use crate::store::{Postgres, Store, StoreError, migrate_with};
 use crate::sweeper::Sweeper;
+use crate::worker_lag::Workers;
 use crate::writer::Writer;
 use crate::{page, routes};
 
@@ -239,9 +240,11 @@ fn servers(
     let grace_seconds = config.shutdown_grace.as_secs();
     let has_page = config.web;
     let try_out = config.try_out.then(|| TryOut::new(config.tokens.clone())).transpose()?.map(web::Data::new);
+    let workers = Workers::new(state.metrics.http_worker_turn.clone());
     let public = HttpServer::new(move || {
         App::new()
             .app_data(public_state.clone())
+            .app_data(workers.worker())
             .configure(|services| {
                 if has_page {
                     page::routes(services);

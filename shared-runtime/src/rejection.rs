@@ -122,7 +122,8 @@ impl ResponseError for Rejection {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// Without a body: [`Rejection::to_response`] makes it, once the request's id is known.
     fn error_response(&self) -> HttpResponse {
-        self.to_response("")
+        HttpResponse::new(self.status_code())
     }
 }

@@ -8,6 +8,8 @@ use harness::api_client::{Answer, Api};
 use harness::cluster::Cluster;
 use harness::wait::{eventually, eventually_some};
 use harness::websocket::WebSocketClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::whole_cluster::{expect_overloaded, seq, settled};
@@ -153,4 +155,47 @@ async fn who_is_connected_to_a_gateway_whose_lane_runs_over_gets_everything_and_
     let last = api.send("alice", &channel, "the end").await;
     assert_eq!(seq(&last) as usize, stored + 1);
     expect_everything(&cluster, seq(&last), readers).await;
+}
+
+/// Posts so many sends without a token on one connection, without waiting for answers in between; all of these.
+async fn post_at_once(host: String, count: usize) -> String {
+    let head = format!("POST /send/message HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n");
+    let next = format!("{head}\r\n{{}}");
+    let requests = next.repeat(count - 1) + &head + "Connection: close\r\n\r\n{}";
+    let (mut reader, mut writer) = TcpStream::connect(&host).await.unwrap().into_split();
+    let writing = tokio::spawn(async move { writer.write_all(requests.as_bytes()).await.unwrap() });
+    let mut answers = String::new();
+    reader.read_to_string(&mut answers).await.unwrap();
+    writing.await.unwrap();
+    answers
+}
+
+#[tokio::test]
+async fn more_requests_than_the_http_workers_get_to_are_refused_unread_until_they_have_caught_up() {
+    const CONNECTIONS: usize = 150;
+    const EACH: usize = 80;
+    let cluster = Cluster::start().await;
+    let api = cluster.api(0);
+    let channel = api.create_group("alice", &["bob"], "Crew").await;
+    let mut bob = cluster.connect(0, "bob").await;
+
+    let host = api.base_url().strip_prefix("http://").unwrap().to_owned();
+    let mut connections = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        connections.spawn(post_at_once(host.clone(), EACH));
+    }
+    let answers = connections.join_all().await.concat();
+    let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
+    let (unauthorized, overloaded) = (count("401"), count("503"));
+    assert_eq!(unauthorized + overloaded, CONNECTIONS * EACH);
+    assert!(overloaded > 0);
+    let refusals = answers.matches(r#""code":"overloaded""#).count();
+    assert_eq!((refusals, answers.matches("retry-after: 1\r\n").count()), (overloaded, overloaded));
+
+    let sent = eventually_some("sends are taken again", async || {
+        let answer = api.try_send("alice", &channel, "later").await;
+        (answer.status == 201).then_some(answer.body)
+    })
+    .await;
+    assert_eq!(bob.next_entry().await, sent);
 }

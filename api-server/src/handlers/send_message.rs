@@ -23,7 +23,7 @@ const MAX_CONTENT_CHARACTERS: usize = 4_096;
 const MAX_METADATA_BYTES: usize = 4 * 1024;
 const MAX_KIND_CHARACTERS: usize = 32;
 /// When to try again after `overloaded`: batches take milliseconds, so a second is plenty.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A message to send.
 #[derive(Deserialize, ToSchema)]
@@ -99,11 +99,6 @@ enum Sent {
 }
 
 async fn send(caller: &Caller, body: &Body, state: &State, trace: Option<&Trace>) -> Result<Sent, Rejection> {
-    // Before anything is done for it: under overload most are refused, which should cost little, and nothing of their
-    // sender's rate.
-    if !state.writer.has_room() {
-        return Err(Rejection::overloaded(RETRY_AFTER));
-    }
     let draft = body.parse::<SendMessage>()?.into_draft(caller)?;
     if !caller.is_service {
         state.limits.check(&draft.sender_id)?;

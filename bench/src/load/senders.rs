@@ -32,8 +32,9 @@ pub enum Pace {
     /// Each sends its next message when the one before is answered, and a little later when that was refused: as much
     /// as the server takes.
     Closed,
-    /// All together so many a second, each message at its moment. The time that a message waits for its client's
-    /// connection counts: it was due. What does not count is the coarseness of our own timer, up to 2 ms.
+    /// All together so many a second, each message at its moment, by whichever client waits for one. While all wait for
+    /// answers a message waits for the first that has one, and that time counts: it was due. What does not count is the
+    /// coarseness of our own timer, up to 2 ms.
     Open { per_second: f64 },
 }
 
@@ -54,7 +55,7 @@ pub struct Sent {
     pub stored_latencies: Latencies,
     /// From when it was due until its 503 or 429.
     pub refused_latencies: Latencies,
-    /// From when one was due until it was sent: its client waited for its turn, or for the answer to the one before.
+    /// From when one was due until it was sent: a client waited for its turn, or all of them for answers.
     pub waits: Latencies,
 }
 
@@ -96,7 +97,7 @@ impl Senders {
             waits: Latencies::new()?,
         });
         let (lot, homes) = (next_lot(), population.homes());
-        let mut tasks = JoinSet::new();
+        let mut ready = Vec::with_capacity(clients);
         for index in 0..clients {
             let channels: Vec<Uuid> = population
                 .channels
@@ -112,7 +113,7 @@ impl Senders {
                 "clientMessageId": client_message_id(lot, index, 0),
             });
             let request = post(site.api(index), "/send/message", &user.token, &body.to_string())?;
-            let client = Client {
+            ready.push(Client {
                 lot,
                 index,
                 connection: HttpConnection::open(site.api(index)).await?,
@@ -124,13 +125,22 @@ impl Senders {
                 random: Random::new(clients + index),
                 sent: sent.clone(),
                 messages: 0,
-            };
-            match pace {
-                Pace::Closed => tasks.spawn(client.send_when_answered()),
-                Pace::Open { per_second } => {
-                    tasks.spawn(client.send_when_due(Arrivals::new(index, clients, per_second)))
+            });
+        }
+        // When all are connected: before, a few would have to send for everybody.
+        let mut tasks = JoinSet::new();
+        match pace {
+            Pace::Closed => {
+                for client in ready {
+                    tasks.spawn(client.send_when_answered());
                 }
-            };
+            }
+            Pace::Open { per_second } => {
+                let arrivals = Arc::new(Arrivals::new(per_second, Instant::now()));
+                for client in ready {
+                    tasks.spawn(client.send_when_due(arrivals.clone()));
+                }
+            }
         }
         Ok(Self { sent, tasks })
     }
@@ -183,11 +193,10 @@ impl Client {
         Ok(())
     }
 
-    /// One connection: what becomes due meanwhile waits, and its time counts from when it was due.
-    async fn send_when_due(mut self, mut arrivals: Arrivals) -> anyhow::Result<()> {
+    async fn send_when_due(mut self, arrivals: Arc<Arrivals>) -> anyhow::Result<()> {
         let stopping = self.sent.stopping.clone();
-        let mut due = Instant::now() + arrivals.next();
         loop {
+            let due = arrivals.take();
             let mut counts_from = due;
             if due > Instant::now() {
                 tokio::select! {
@@ -199,7 +208,6 @@ impl Client {
                 return Ok(());
             }
             self.send(message::at(counts_from.into_std())).await?;
-            due += arrivals.next();
         }
     }
 

@@ -5,3 +5,4 @@ pub mod disk;
 pub mod exposed;
 pub mod memory;
 pub mod rate;
+pub mod sockets;

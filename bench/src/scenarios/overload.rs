@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::effort::Effort;
 use crate::load::audience::Audience;
@@ -12,21 +12,27 @@ use crate::load::lateness::Lateness;
 use crate::load::senders::{Counts, Pace, Senders};
 use crate::meters::memory::resident_bytes;
 use crate::meters::rate::Rate;
+use crate::meters::sockets::unread;
 use crate::outcome::{Figure, Outcome, Plot, PlotKind, Series, Unit};
 use crate::progress::Progress;
 use crate::site::Site;
 use crate::site::cluster::{Cluster, ClusterSpec, SETTLING_LIMIT, Service};
 use crate::site::population::Population;
+use crate::site::precedence::Precedence;
 
 const MEMBERS: usize = 100;
 /// As many as fill its batches: fewer wait for commits more than for the cluster.
 const CAPACITY_CLIENTS: usize = 256;
-/// So many that hardly ever one waits for its answer when its next message is due.
+/// So many that one is free when a message is due, as long as an answer takes less than some 0.2 s.
 const CLIENTS: (usize, usize) = (4_096, 256);
 /// Times the capacity.
 const OVERLOAD: f64 = 2.0;
 /// A full minute is so many times what other scenarios measure.
 const MEASURED_TIMES: (u32, u32) = (20, 5);
+/// Of each client, before memory is looked at: a connection takes its buffers page by page, as they are gone through.
+const BREAKING_IN: usize = 16;
+/// And no longer than this, however slow the services are.
+const LONGEST_BREAKING_IN: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(500);
 /// Of what was offered: below it the load was not what this scenario is about, and the notes say so.
 const LEAST_OFFERED: f64 = 0.9 * OVERLOAD;
@@ -67,6 +73,10 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         each("load tool: p99 from due to sent", Unit::Milliseconds, |stretch| stretch.to_be_sent[1]),
         each("load tool: p50 from arrival to read", Unit::Milliseconds, |stretch| stretch.to_be_read[0]),
         each("load tool: p99 from arrival to read", Unit::Milliseconds, |stretch| stretch.to_be_read[1]),
+        each("connections with a request that the api-server has not read", Unit::Count, |s| {
+            s.requests_unread
+        }),
+        each("connections with an answer that the load tool has not read", Unit::Count, |s| s.answers_unread),
         Figure::new(
             "largest resident memory of the services, of that at half the capacity",
             Unit::Ratio,
@@ -93,6 +103,7 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
 }
 
 struct Bench {
+    _precedence: Precedence,
     cluster: Cluster,
     site: Site,
     population: Population,
@@ -103,11 +114,20 @@ struct Bench {
 impl Bench {
     async fn start(effort: &Effort) -> anyhow::Result<Self> {
         let cluster = Cluster::start(&ClusterSpec::default()).await?;
+        // Where the load tool waited for a core, half of its clients had an answer that it had not read.
+        let precedence = Precedence::over(&cluster)?;
         let site = cluster.site();
         let channels = effort.size(10, 2);
         let population = Population::seed(&site, &cluster.database, channels, MEMBERS).await?;
         let audience = Audience::connect(&site, &population.users).await?;
-        Ok(Self { cluster, site, population, audience, clients: effort.size(CLIENTS.0, CLIENTS.1) })
+        Ok(Self {
+            _precedence: precedence,
+            cluster,
+            site,
+            population,
+            audience,
+            clients: effort.size(CLIENTS.0, CLIENTS.1),
+        })
     }
 
     /// Messages that reach all members, a second, when clients send as fast as they may. Afterwards all is delivered.
@@ -124,7 +144,8 @@ impl Bench {
         let frames_before = self.audience.frames();
         let pace = Pace::Open { per_second };
         let senders = Senders::start(&self.site, &self.population, self.clients, pace).await?;
-        tokio::time::sleep(effort.warm_up + effort.measured).await;
+        let seconds = (self.clients * BREAKING_IN) as f64 / per_second;
+        sleep(effort.measured.max(Duration::from_secs_f64(seconds)).min(LONGEST_BREAKING_IN)).await;
         let memory = self.memory()?;
         let sent = senders.stop().await?;
         self.everything_came(frames_before, sent).await?;
@@ -148,6 +169,7 @@ impl Bench {
             sleep_until(last + period).await;
             let (now, counts_now, frames_now) = (Instant::now(), senders.counts(), self.audience.frames());
             let seconds = (now - last).as_secs_f64();
+            let unread = unread(self.cluster.apis[0].public_port).await?;
             samples.push(Sample {
                 at: (now - started).as_secs_f64(),
                 seconds,
@@ -158,6 +180,8 @@ impl Bench {
                 refusal_latencies: senders.sent().refused_latencies.take()?,
                 waits_to_be_sent: senders.sent().waits.take()?,
                 waits_to_be_read: lateness.latencies().take()?,
+                requests_unread: unread.by_server as f64,
+                answers_unread: unread.by_clients as f64,
                 memory_bytes: self.memory()?,
             });
             (counts, frames, last) = (counts_now, frames_now, now);
@@ -199,6 +223,9 @@ struct Sample {
     refusal_latencies: Percentiles,
     waits_to_be_sent: Percentiles,
     waits_to_be_read: Percentiles,
+    /// Connections at this moment.
+    requests_unread: f64,
+    answers_unread: f64,
     memory_bytes: f64,
 }
 
@@ -212,6 +239,8 @@ struct Stretch {
     refusal_p99: f64,
     to_be_sent: [f64; 2],
     to_be_read: [f64; 2],
+    requests_unread: f64,
+    answers_unread: f64,
 }
 
 impl Stretch {
@@ -226,6 +255,7 @@ impl Stretch {
         let refusals = together(|sample| &sample.refusal_latencies).context("latencies of refusals")?;
         let to_be_sent = together(|sample| &sample.waits_to_be_sent).context("waits to be sent")?;
         let to_be_read = together(|sample| &sample.waits_to_be_read).context("waits to be read")?;
+        let mean = |of: fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / samples.len() as f64;
         let median_and_p99 = |all: &Percentiles| [50.0, 99.0].map(|percent| all.milliseconds(percent));
         Ok(Self {
             stored: samples.iter().map(|sample| sample.stored).sum::<u64>() as f64 / seconds,
@@ -236,6 +266,8 @@ impl Stretch {
             to_be_sent: median_and_p99(&to_be_sent),
             to_be_read: median_and_p99(&to_be_read),
             refusal_p99: refusals.milliseconds(99.0),
+            requests_unread: mean(|sample| sample.requests_unread),
+            answers_unread: mean(|sample| sample.answers_unread),
         })
     }
 
@@ -282,8 +314,9 @@ fn notes(effort: &Effort, whole: &Stretch, capacity: f64) -> Vec<String> {
         format!(
             "The capacity is what {CAPACITY_CLIENTS} clients get delivered that send as fast as they may. Then {} clients \
              offer {OVERLOAD} times that in an open loop. A message's time counts from when it was due, so also while \
-             its client waits for the answer to the one before. The load tool has the same cores as what it measures: \
-             how late it sends and reads is in these times, and told beside them.",
+             all clients wait for answers. The load tool has the same cores as what it measures, and goes first there \
+             (services, Postgres and Redis have nice 10, and it is SCHED_BATCH), as if it had its own: how late it sends and reads is in \
+             these times, and told beside them.",
             effort.size(CLIENTS.0, CLIENTS.1)
         ),
         "Everything that was accepted came, and nothing twice: frames = messages accepted × members.".into(),

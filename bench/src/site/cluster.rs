@@ -43,6 +43,7 @@ impl Default for ClusterSpec {
 /// One running service.
 pub struct Service {
     process: ServiceProcess,
+    pub public_port: u16,
     pub public_url: String,
     pub internal_url: String,
 }
@@ -137,7 +138,7 @@ async fn start<'a>(
     let process = ServiceProcess::start(name, &flags, &[]);
     let internal_url = format!("http://127.0.0.1:{internal}");
     process.wait_ready(&format!("{internal_url}/readyz")).await;
-    Service { process, public_url: format!("http://127.0.0.1:{public}"), internal_url }
+    Service { process, public_port: public, public_url: format!("http://127.0.0.1:{public}"), internal_url }
 }
 
 /// How long a service may take to be where a scenario needs it.

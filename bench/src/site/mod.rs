@@ -4,6 +4,7 @@ pub mod cluster;
 mod gateways;
 pub mod ground;
 pub mod population;
+pub mod precedence;
 pub mod programs;
 pub mod tables;
 pub mod tokens;
