@@ -6,3 +6,4 @@ pub mod exposed;
 pub mod memory;
 pub mod rate;
 pub mod sockets;
+pub mod threads;

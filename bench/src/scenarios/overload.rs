@@ -13,6 +13,7 @@ use crate::load::senders::{Counts, Pace, Senders};
 use crate::meters::memory::resident_bytes;
 use crate::meters::rate::Rate;
 use crate::meters::sockets::unread;
+use crate::meters::threads::{Busiest, Threads};
 use crate::outcome::{Figure, Outcome, Plot, PlotKind, Series, Unit};
 use crate::progress::Progress;
 use crate::site::Site;
@@ -46,7 +47,7 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
     let capacity = bench.capacity(effort).await?;
     let memory_before = bench.memory_before(effort, capacity / 2.0).await?;
     progress.step(format!("{:.0} messages a second", capacity * OVERLOAD));
-    let samples = bench.overload(effort, capacity * OVERLOAD).await?;
+    let (samples, busiest) = bench.overload(effort, capacity * OVERLOAD).await?;
 
     // Each stretch of the minute is a run: how much they differ shows whether it goes on as it began.
     let stretches: Vec<Stretch> = samples
@@ -98,7 +99,7 @@ pub async fn run(effort: &Effort) -> anyhow::Result<Outcome> {
         outcome.figures.push(Figure::new("p50 from due to refusal", Unit::Milliseconds, refusal_p50));
     }
     outcome.plots = plots(&samples);
-    outcome.notes = notes(effort, &whole, capacity);
+    outcome.notes = notes(effort, &whole, capacity, &busiest);
     Ok(outcome)
 }
 
@@ -152,8 +153,12 @@ impl Bench {
         Ok(memory)
     }
 
-    /// Samples of the whole time. An error: something that was accepted has not come.
-    async fn overload(&self, effort: &Effort, per_second: f64) -> anyhow::Result<Vec<Sample>> {
+    /// Samples of the whole time, and who was busy. An error: something that was accepted has not come.
+    async fn overload(
+        &self,
+        effort: &Effort,
+        per_second: f64,
+    ) -> anyhow::Result<(Vec<Sample>, Vec<Busiest>)> {
         let times = if effort.is_small { MEASURED_TIMES.1 } else { MEASURED_TIMES.0 };
         let count = effort.size(60, 10);
         let period = effort.measured * times / u32::try_from(count)?;
@@ -162,7 +167,7 @@ impl Bench {
         let lateness = Lateness::watch().await?;
         let senders =
             Senders::start(&self.site, &self.population, self.clients, Pace::Open { per_second }).await?;
-        let started = Instant::now();
+        let (started, threads) = (Instant::now(), Threads::of(&self.cluster)?);
         let mut samples = Vec::with_capacity(count);
         let (mut counts, mut frames, mut last) = (Counts::default(), frames_before, started);
         for _ in 0..count {
@@ -186,9 +191,10 @@ impl Bench {
             });
             (counts, frames, last) = (counts_now, frames_now, now);
         }
+        let busiest = Threads::of(&self.cluster)?.busiest_since(&threads, started.elapsed());
         let sent = senders.stop().await?;
         self.everything_came(frames_before, sent).await?;
-        Ok(samples)
+        Ok((samples, busiest))
     }
 
     async fn everything_came(&self, frames_before: u64, sent: Counts) -> anyhow::Result<()> {
@@ -309,7 +315,7 @@ fn plots(samples: &[Sample]) -> Vec<Plot> {
     ]
 }
 
-fn notes(effort: &Effort, whole: &Stretch, capacity: f64) -> Vec<String> {
+fn notes(effort: &Effort, whole: &Stretch, capacity: f64, busiest: &[Busiest]) -> Vec<String> {
     let mut notes = vec![
         format!(
             "The capacity is what {CAPACITY_CLIENTS} clients get delivered that send as fast as they may. Then {} clients \
@@ -318,6 +324,10 @@ fn notes(effort: &Effort, whole: &Stretch, capacity: f64) -> Vec<String> {
              (services, Postgres and Redis have nice 10, and it is SCHED_BATCH), as if it had its own: how late it sends and reads is in \
              these times, and told beside them.",
             effort.size(CLIENTS.0, CLIENTS.1)
+        ),
+        format!(
+            "Of this time the busiest thread of each process had a core and waited for one: {}.",
+            busiest.iter().map(told).collect::<Vec<_>>().join("; ")
         ),
         "Everything that was accepted came, and nothing twice: frames = messages accepted × members.".into(),
         "The bound for refusals is our own: the issue says \"at once\".".into(),
@@ -332,4 +342,8 @@ fn notes(effort: &Effort, whole: &Stretch, capacity: f64) -> Vec<String> {
         ));
     }
     notes
+}
+
+fn told(Busiest { process, ran, waited }: &Busiest) -> String {
+    format!("{process} {:.0} % and {:.0} %", ran * 100.0, waited * 100.0)
 }

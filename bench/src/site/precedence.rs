@@ -1,11 +1,11 @@
 //! Lets the load tool go before what it measures, as if it had cores of its own: one that waits for a core measures itself.
 
-use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, bail};
 
 use super::cluster::{Cluster, Service};
+use crate::meters::threads::{family, thread_ids};
 
 /// A tenth of the load tool's share of a core that both want: each step is a factor of 1.25 (sched(7)).
 const NICENESS: &str = "10";
@@ -18,15 +18,9 @@ impl Precedence {
     /// Over the services, Postgres and Redis of this cluster, which stay behind.
     pub fn over(cluster: &Cluster) -> anyhow::Result<Self> {
         let services = cluster.apis.iter().chain(&cluster.gateways).map(Service::pid);
-        let mut processes: Vec<u32> = services.chain([cluster.redis.pid(), cluster.postgres.pid()]).collect();
-        // Those that start later inherit it.
-        processes.extend(children_of(cluster.postgres.pid())?);
-        let mut threads = Vec::new();
-        for process in processes {
-            // Linux keeps it for each thread.
-            let tasks = fs::read_dir(format!("/proc/{process}/task")).context("a server has ended")?;
-            threads.extend(tasks.filter_map(|task| task.ok()?.file_name().into_string().ok()));
-        }
+        let processes = services.chain([cluster.redis.pid()]).chain(family(cluster.postgres.pid())?);
+        // Linux keeps it for each thread. Those that start later inherit it.
+        let threads: Vec<String> = processes.flat_map(thread_ids).collect();
         run(Command::new("renice").args(["-n", NICENESS, "-p"]).args(threads))?;
         set_policy("--batch")?;
         Ok(Self(()))
@@ -54,10 +48,4 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{name}: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
-}
-
-fn children_of(process: u32) -> anyhow::Result<Vec<u32>> {
-    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-    let children = children.context("Postgres has ended")?;
-    Ok(children.split_whitespace().filter_map(|id| id.parse().ok()).collect())
 }
