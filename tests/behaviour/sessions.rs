@@ -258,14 +258,21 @@ async fn every_session_of_a_user_gets_the_entry_and_one_too_many_is_closed() {
 }
 
 #[tokio::test]
-async fn a_full_gateway_refuses_the_upgrade() {
-    let gateway = OneGateway::start(&["--max-sessions=1"]).await;
+async fn a_full_gateway_refuses_the_upgrade_and_leaves_the_ticket_good() {
+    let corner = RegistryCorner::fresh().await;
+    let gateway = OneGateway::start_in(&corner, &["--max-sessions=1"]).await;
     let first = gateway.session("alice").await;
-    let dial = || Dial::to(&gateway.ws()).bearer(&token_for("bob"));
-    assert_eq!(refused(dial()).await, (503, "overloaded".to_owned()));
+    let by_token = || Dial::to(&gateway.ws()).bearer(&token_for("bob"));
+    corner.ticket("ticket-of-carol", "carol", 3_600).await;
+    let by_ticket = || Dial::to(&gateway.ws()).ticket("ticket-of-carol");
+    for dial in [by_token(), by_ticket()] {
+        assert_eq!(refused(dial).await, (503, "overloaded".to_owned()));
+    }
     first.close().await;
     gateway.until_sessions(0).await;
-    dial().connect().await;
+    by_ticket().connect().await.close().await;
+    gateway.until_sessions(0).await;
+    by_token().connect().await;
 }
 
 #[tokio::test]

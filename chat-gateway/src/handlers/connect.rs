@@ -37,7 +37,7 @@ async fn upgrade(
     // First of all, so that a request that cannot become a session does not use up its ticket.
     let handshake = Handshake::of(request)?;
     gateway.allowed_origins.admit(request)?;
-    if gateway.draining.is_draining() {
+    if gateway.draining.is_draining() || gateway.hub.is_full() {
         return Err(Rejection::overloaded(COME_AGAIN).into());
     }
     let identity = authenticate(gateway, request).await?;
@@ -46,6 +46,7 @@ async fn upgrade(
     let session = Session::new(gateway.mailbox_frames, bell.clone().into_inner());
     let membership = match gateway.registry.join(identity.user_id.clone(), session) {
         Ok(membership) => membership,
+        // Others were faster.
         Err(Refused::Full) => return Err(Rejection::overloaded(COME_AGAIN).into()),
         Err(Refused::TooManyOfThisUser) => {
             let gateway = gateway.clone();

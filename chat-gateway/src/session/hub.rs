@@ -184,6 +184,10 @@ impl Hub {
         self.shard(user_id.as_str()).contains_key(user_id)
     }
 
+    pub(crate) fn is_full(&self) -> bool {
+        self.session_count() >= self.max_sessions
+    }
+
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
     }

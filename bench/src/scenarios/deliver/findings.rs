@@ -119,7 +119,7 @@ impl Findings {
             "256 and 64 clients send in a closed loop: what is delivered is a tenth of the frames that come. In each trial \
              every member had a frame of every 201, once."
                 .to_owned(),
-            "Latencies are of an open loop at random moments, each user over a connection of its own, from when a message \
+            "Latencies are of an open loop at random moments, each message by whichever client is free, from when a message \
              was due until a session had its frame; what our own timer is late, 2 ms at most, does not count."
                 .to_owned(),
         ];
