@@ -17,10 +17,10 @@ const LONG_TURN: Duration = Duration::from_millis(20);
 /// With fewer requests in it a turn was long because the machine is busy with something else; to refuse some of so few
 /// would bring none of the others sooner.
 const MANY_REQUESTS: u32 = 100;
-/// Whose turns have been long for this time does not just catch up with what came during a pause. The interval by which
-/// CoDel tells the two apart (RFC 8289, 3.2).
+/// Whose turns have been long for this time does not just catch up with what came during a pause. The time by which
+/// CoDel tells the two apart: its INTERVAL (RFC 8289).
 const PATIENCE: Duration = Duration::from_millis(100);
-/// Whoever was behind so lately is so again at the first long turn, as CoDel is (RFC 8289, 5.4): it was the load.
+/// Whoever was behind so lately is so again at the first long turn, as with CoDel's dequeue routine (RFC 8289): it was the load.
 const RELAPSE: Duration = Duration::from_secs(1);
 /// What one worker accepts makes work that takes cores from the others: for so long one that is behind is so for all.
 /// It says so again with each request.
@@ -234,22 +234,22 @@ mod tests {
         let (worker, other) = (workers.worker(), workers.worker());
         let tasks: Vec<_> = (0..2 * MANY_REQUESTS)
             .map(|_| {
-                let worker = worker.clone();
+                let (worker, other) = (worker.clone(), other.clone());
                 rt::spawn(async move {
                     while !worker.is_behind() {
                         // As a request that has been read would hold the thread.
                         std::thread::sleep(LONG_TURN / MANY_REQUESTS);
                         one_round().await;
                     }
+                    other.is_behind()
                 })
             })
             .collect();
-        let mut was_behind_for_other = false;
+        let mut is_other_behind = false;
         for task in tasks {
-            task.await.unwrap();
-            was_behind_for_other |= other.is_behind();
+            is_other_behind |= task.await.unwrap();
         }
-        assert!(was_behind_for_other);
+        assert!(is_other_behind);
         while worker.is_behind() || other.is_behind() {
             one_round().await;
         }
