@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::threads::{self, family};
 use crate::site::cluster::{Cluster, Service};
 
 /// A clock tick of `/proc/PID/stat`: USER_HZ is 100 on every Linux that Rust runs on (proc(5), sysconf(3)).
@@ -61,32 +62,22 @@ pub fn of_process(pid: u32) -> anyhow::Result<Duration> {
 /// The same to the nanosecond and not to the hundredth of a second, of the threads that are alive: for a process that
 /// keeps its threads.
 pub fn of_threads(pid: u32) -> anyhow::Result<Duration> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task"));
-    let threads = threads.with_context(|| format!("process {pid} cannot be looked at"))?;
-    // The first number is the time on a CPU (schedstat of the kernel's documentation, scheduler/sched-stats).
-    let nanoseconds = threads.filter_map(|thread| {
-        let schedstat = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        schedstat.split_whitespace().next()?.parse::<u64>().ok()
-    });
-    match nanoseconds.sum() {
+    match threads::ran(pid) {
         // A kernel that was built without it.
-        0 => of_process(pid),
-        nanoseconds => Ok(Duration::from_nanos(nanoseconds)),
+        Duration::ZERO => of_process(pid),
+        time => Ok(time),
     }
 }
 
 /// Of a process, its children, and those that have ended.
 fn of_family(pid: u32) -> anyhow::Result<Duration> {
     let parent = Times::of(pid)?;
-    let children = fs::read_dir("/proc").context("/proc cannot be read")?;
-    let ids = children.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     // One that has ended since is in its parent's count the next time.
-    let living = ids.filter_map(|id| Times::of(id).ok()).filter(|times| times.parent == pid);
-    Ok(parent.own + parent.of_ended_children + living.map(|times| times.own).sum::<Duration>())
+    let living = family(pid)?.into_iter().skip(1).filter_map(|child| of_process(child).ok());
+    Ok(parent.own + parent.of_ended_children + living.sum::<Duration>())
 }
 
 struct Times {
-    parent: u32,
     own: Duration,
     of_ended_children: Duration,
 }
@@ -100,9 +91,8 @@ impl Times {
         let fields: Vec<&str> = after_name.split_whitespace().collect();
         let number =
             |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
-        // Numbered as in proc(5): 4 ppid, 14 utime, 15 stime, 16 cutime, 17 cstime.
+        // Numbered as in proc(5): 14 utime, 15 stime, 16 cutime, 17 cstime.
         Ok(Self {
-            parent: number(4),
             own: TICK * (number(14) + number(15)),
             of_ended_children: TICK * (number(16) + number(17)),
         })

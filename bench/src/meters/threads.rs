@@ -71,6 +71,11 @@ pub fn thread_ids(process: u32) -> Vec<String> {
     threads.filter_map(|thread| thread.ok()?.file_name().into_string().ok()).collect()
 }
 
+/// What all threads of a process that are alive have run, to the nanosecond.
+pub fn ran(process: u32) -> Duration {
+    threads(process).into_iter().map(|(_, times)| times.ran).sum()
+}
+
 /// By id.
 fn threads(process: u32) -> Vec<(String, Times)> {
     let times = |id: String| {
